@@ -1,0 +1,3 @@
+"""valija: a mail server for sending."""
+
+__version__ = "0.1.0"

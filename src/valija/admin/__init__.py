@@ -1,0 +1,1 @@
+"""L5: what the running server tells about itself."""

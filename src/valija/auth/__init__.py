@@ -1,0 +1,1 @@
+"""L3: who may log in, and which addresses a login may use."""

@@ -1,0 +1,74 @@
+"""Who is logging in? The AuthBackend protocol: an exchange per AUTH command, whatever stands behind it.
+
+    exchange = backend.start("PLAIN", ConnectionFacts(...))
+    step = await exchange.respond(b"\\0alice@example.org\\0secret")   # Success("alice@example.org")
+
+An unknown state of the back end is `Unavailable` (454 4.7.0), never `Wrong` (535): a broken Dovecot must not make mail
+programs forget passwords.
+"""
+
+from typing import Protocol
+
+import msgspec
+
+
+class ConnectionFacts(msgspec.Struct, frozen=True, gc=False):
+    """What a back end may want to know of the connection; `secured` tells that TLS stands."""
+
+    secured: bool
+    client_address: str
+    client_port: int
+    local_address: str
+    local_port: int
+
+
+class Challenge(msgspec.Struct, frozen=True, gc=False):
+    """The server's next challenge, before base64."""
+
+    data: bytes
+
+
+class Success(msgspec.Struct, frozen=True, gc=False):
+    """The client is `login`, in the back end's canonical spelling; `data` is a last word for the client (SCRAM)."""
+
+    login: str
+    data: bytes = b""
+
+
+class Wrong(msgspec.Struct, frozen=True, gc=False):
+    """The credentials are not right (535 5.7.8). `login` is what was claimed, for the log."""
+
+    login: str = ""
+
+
+class Malformed(msgspec.Struct, frozen=True, gc=False):
+    """The response does not follow the mechanism's grammar (501 5.5.2)."""
+
+
+class Unavailable(msgspec.Struct, frozen=True, gc=False):
+    """Nobody can tell now (454 4.7.0). `detail` is for the log."""
+
+    detail: str
+
+
+Step = Challenge | Success | Wrong | Malformed | Unavailable
+
+
+class Exchange(Protocol):
+    """One SASL exchange (RFC 4422)."""
+
+    async def respond(self, response: bytes | None) -> Step:
+        """Take the client's response (None: AUTH came without an initial one) and return the next step."""
+
+    def cancel(self) -> None:
+        """The client gave up with `*`, or went away."""
+
+
+class AuthBackend(Protocol):
+    """A source of truth about logins."""
+
+    def mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that may be offered inside TLS now, upper case; () when the back end is away."""
+
+    def start(self, mechanism: str, facts: ConnectionFacts) -> Exchange | None:
+        """Begin an exchange; None for a mechanism that is not offered (504 5.5.4)."""

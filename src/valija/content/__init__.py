@@ -1,0 +1,1 @@
+"""L1: message content as octets, without I/O."""

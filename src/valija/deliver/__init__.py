@@ -1,0 +1,1 @@
+"""L4: delivery agents: how mail goes out."""

@@ -1,0 +1,42 @@
+"""A job: what a delivery agent is asked to do. One message, one next hop, the recipients that share it."""
+
+from typing import Literal, NewType
+
+import msgspec
+
+from valija.mail.content import Content
+from valija.mail.envelope import Envelope, Recipient
+from valija.mail.origin import Origin
+
+QueueId = NewType("QueueId", str)
+
+Transport = Literal["remote", "maildir"]
+
+
+class Route(msgspec.Struct, frozen=True, gc=False):
+    """The way to a next hop. Jobs with equal routes may share a connection.
+
+    `next_hop` is a domain (its MX hosts are looked up) or a host when `lookup_mx` is false; `port` is 0 for the
+    port MX hosts are reached on. For `maildir` it is the hosted domain.
+    """
+
+    transport: Transport
+    next_hop: str
+    port: int = 0
+    lookup_mx: bool = True
+
+
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """One attempt. `numbers` are the places, in `envelope.recipients`, of the recipients to attempt."""
+
+    queue_id: QueueId
+    route: Route
+    envelope: Envelope
+    origin: Origin
+    content: Content
+    numbers: tuple[int, ...]
+
+    @property
+    def recipients(self) -> list[Recipient]:
+        """The recipients to attempt, in the order of `numbers`."""
+        return [self.envelope.recipients[number] for number in self.numbers]

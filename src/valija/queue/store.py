@@ -1,0 +1,152 @@
+"""What the rest of the server asks of a queue (the QueueStore protocol) and the values that go in and out.
+
+The contract that every store keeps, and that tests/contract holds all of them to:
+
+- `put` and `settle` return only when what they recorded survives a power cut.
+- A recipient is claimed by one caller at a time. A claim is a lease: it ends with the settlement, or with the
+  process (embedded store), or by time (shared store).
+- A settlement is one transaction: the recipients' new states, the reports that follow from them, and the deletion of
+  a message that has no pending recipient left. All of it happens, or nothing.
+- A message on hold is neither claimed nor given up.
+- A message that was being attempted during three crashes goes on hold.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from valija.mail.content import Content
+from valija.mail.envelope import Envelope
+from valija.mail.job import QueueId
+from valija.mail.origin import Origin
+from valija.mail.outcome import State
+
+
+class NewMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message to be queued."""
+
+    envelope: Envelope
+    content: Content
+    origin: Origin
+
+
+class Due(msgspec.Struct, frozen=True, gc=False):
+    """A claimed recipient: its place in the envelope, its ended attempts, and whether its delay was reported."""
+
+    number: int
+    attempts: int = 0
+    warned: bool = False
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """A message with those of its recipients that are leased to the caller. `crashes` counts crashes in attempts.
+
+    `only` tells that no other recipient of the message is pending.
+    """
+
+    queue_id: QueueId
+    message: NewMessage
+    due: tuple[Due, ...]
+    only: bool
+    crashes: int = 0
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """The recorded effect of an attempt on one recipient. `next_attempt` (epoch seconds) counts when deferred."""
+
+    number: int
+    state: State
+    last_reply: str
+    next_attempt: float = 0.0
+    warned: bool = False
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """The effect of one attempt: every recipient of its job exactly once, and the reports that follow from it."""
+
+    queue_id: QueueId
+    recipients: tuple[Settled, ...]
+    reports: tuple[NewMessage, ...] = ()
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What a settlement did: whether the message left the queue, and the queue ids of the reports."""
+
+    removed: bool
+    reports: tuple[QueueId, ...] = ()
+
+
+class PendingRecipient(msgspec.Struct, frozen=True):
+    """A line of `valija queue list`. `next_attempt` in epoch seconds."""
+
+    address: str
+    state: str
+    attempts: int
+    next_attempt: float
+    last_reply: str
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A message of `valija queue list`, with its pending recipients."""
+
+    queue_id: QueueId
+    reverse_path: str
+    size: int
+    arrived: float
+    hold: bool
+    recipients: tuple[PendingRecipient, ...]
+
+
+class QueueStore(Protocol):
+    """A durable queue. All times are seconds since the epoch."""
+
+    async def put(self, message: NewMessage, *, claim: bool) -> Claim:
+        """Store a message, all recipients due now; return when it is durable.
+
+        With `claim` its recipients are leased to the caller at once, so that fresh mail needs no second look.
+        Raises QueueFull where there is no room (452 4.3.1).
+        """
+
+    async def claim(self, now: float, limit: int) -> list[Claim]:
+        """Lease recipients due at `now`, of at most `limit` messages, oldest next attempt first."""
+
+    async def release(self, claims: Iterable[Claim]) -> None:
+        """End leases without an attempt: the recipients are due as they were."""
+
+    async def settle(self, settlement: Settlement) -> Receipt:
+        """Record an attempt's effect, in one transaction; return when it is durable."""
+
+    async def next_due(self) -> float | None:
+        """Return the earliest next attempt of a recipient that is neither leased nor on hold, None if there is none."""
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """Have `wake` called in the loop whenever due recipients may have come from elsewhere (CLI, other nodes)."""
+
+    async def list(self, limit: int, after: QueueId | None = None) -> Sequence[Listed]:
+        """Return messages in the order of their queue ids, those after `after`."""
+
+    async def show(self, queue_id: QueueId) -> tuple[Listed, NewMessage] | None:
+        """Return one message, None if it is not there."""
+
+    async def hold(self, queue_id: QueueId) -> bool:
+        """Keep a message for a human. False if it is not there."""
+
+    async def release_hold(self, queue_id: QueueId) -> bool:
+        """End a hold; the recipients are due now. False if the message is not there."""
+
+    async def retry(self, queue_id: QueueId) -> bool:
+        """Make the pending recipients due now, leases of dead processes included. False if it is not there."""
+
+    async def delete(self, queue_id: QueueId) -> bool:
+        """Remove a message without a report. False if it is not there."""
+
+    async def close(self) -> None:
+        """Settle what is under way and let go of the files."""
+
+
+class QueueFull(Exception):
+    """There is no room for a message; nothing of it was kept."""
+
+
+Submit = Callable[[NewMessage], Awaitable[QueueId]]

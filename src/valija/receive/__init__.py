@@ -1,0 +1,1 @@
+"""L4: listeners and sessions: how mail comes in."""

@@ -1,0 +1,1 @@
+"""L3: TLS contexts, certificates and the upgrade of a connection."""
