@@ -1,5 +1,308 @@
-"""The log: structured lines on standard error, readable or JSON, with nothing in them that a peer could misuse."""
+"""The log: structured lines on standard error, readable or JSON, with nothing in them that a peer could misuse.
 
-from structlog.typing import FilteringBoundLogger
+    buffer = LogBuffer(2)
+    log = build_log("info", "text", buffer)
+    log.info("attempt", queue_id="3f2a", recipient="bob@example.net", seconds=0.12)
+    buffer.flush()
+    # 2026-11-25T02:30:14.123Z info  attempt  queue_id=3f2a recipient=bob@example.net seconds=0.12
 
-Log = FilteringBoundLogger
+What holds for every line, whatever was logged:
+
+- It is one line of at most 8 KiB; long values are cut and say so.
+- It holds printable characters only: controls, bidirectional marks, line separators and surrogates are escaped as in
+  Python's string literals, in JSON too (there the escape is the value, so that printing the value is safe as well).
+- In text, a value with blanks, quotes, `=` or a backslash stands in quotes: no value can look like another key.
+- The value of a key that names a secret is not printed.
+- Logging never raises, and what cannot be written is dropped and counted.
+
+Lines are gathered and written in batches: `LogBuffer.flush` is called by a timer, at exit, and before a fork; a warning
+or worse is written at once. Known weakness: a pipe that nobody reads stops the writer, as it does for every program.
+"""
+
+import os
+import re
+import select
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from functools import lru_cache
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, FilteringBoundLogger
+
+    Log = FilteringBoundLogger
+else:
+    Log = EventDict = Any  # structlog takes long to import, and most commands log nothing: see build_log
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["text", "json"]
+
+MAX_LINE: Final = 8192  # octets, the line end included
+_FLUSH_SIZE: Final = 32 * 1024
+_CUTS: Final = (8192, 2048, 512, 128, 32)  # characters a value may keep, tried until the line is short enough
+_WRITE_PATIENCE: Final = 0.1  # seconds to wait for a non-blocking descriptor
+
+_SECRET_WORDS: Final = frozenset({"password", "passwd", "secret", "token", "response"})
+_HIDDEN: Final = "[hidden]"
+_BARE = re.compile(r"[!#-<>-\[\]-~]+", re.ASCII)  # printable ASCII but blank, quote, equals sign, backslash
+_TEXT_LEVELS: Final = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error", "critical": "fatal"}
+_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+
+Render = Callable[[Any, str, EventDict], bytes]
+
+
+def build_log(level: Level, form: Format, buffer: "LogBuffer") -> Log:
+    """Return a logger that writes lines of `level` and above to `buffer`."""
+    import structlog
+
+    render: Render = _JsonLines() if form == "json" else _TextLines()
+    log: Log = structlog.wrap_logger(
+        buffer, (render,), structlog.make_filtering_bound_logger(level), context_class=dict
+    ).bind()
+    return log
+
+
+class LogBuffer:
+    """Where lines are gathered and written: a file descriptor, 2 for standard error. Safe to use from any thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        self._writing = threading.Lock()
+        self.lost = 0  # lines that could not be written
+
+    def debug(self, line: bytes) -> None:
+        """Keep a line for the next flush."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= _FLUSH_SIZE:
+            self.flush()
+
+    info = debug
+
+    def warning(self, line: bytes) -> None:
+        """Write a line at once, after those that wait."""
+        self._lines.append(line)
+        self.flush()
+
+    error = critical = warning
+
+    def flush(self) -> None:
+        """Write what waits. Never raises; returns at once where a flush is under way, which takes these lines too."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            while self._lines:
+                self._size = 0
+                batch = [self._lines.popleft() for _ in range(len(self._lines))]
+                if not self._write(b"".join(batch)):
+                    self.lost += len(batch)
+        finally:
+            self._writing.release()
+
+    def _write(self, data: bytes) -> bool:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:
+                if not select.select([], [self._descriptor], [], _WRITE_PATIENCE)[1]:
+                    return False
+            except (OSError, ValueError):
+                return False
+        return True
+
+
+class _Clock:
+    """Writes the time (RFC 3339, UTC, milliseconds), keeping the text while it does not change."""
+
+    def __init__(self) -> None:
+        self._second = self._millisecond = -1
+        self._prefix = self._text = ""
+
+    def now(self) -> str:
+        millisecond = time.time_ns() // 1_000_000
+        if millisecond != self._millisecond:
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+                self._second = second
+            self._text = f"{self._prefix}{rest:03d}Z"
+            self._millisecond = millisecond
+        return self._text
+
+
+class _TextLines:
+    """The form for people: time, level, event, then key=value pairs."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock()
+
+    def __call__(self, _buffer: Any, level: str, values: EventDict) -> bytes:
+        event = str(values.pop("event", ""))
+        if "exc_info" in values:
+            _tell_exception(values)
+        head = f"{self._clock.now()} {_TEXT_LEVELS.get(level, level)} "
+        for limit in _CUTS:
+            try:
+                line = _text_line(head, event, values, limit)
+            except Exception as error:  # a value whose own str() fails must not take the caller down
+                line = _text_line(head, event, {"unprintable": type(error).__name__}, limit)
+            if len(line) <= MAX_LINE:
+                return line
+        return _text_line(head, event, {"cut": len(values)}, _CUTS[-1])
+
+
+def _text_line(head: str, event: str, values: EventDict, limit: int) -> bytes:
+    parts = [head, _text_event(event if len(event) <= limit else _cut(event, limit))]
+    separator = "  "
+    for key, value in values.items():
+        name, hidden = _key(key)
+        text = _HIDDEN if hidden else value if type(value) is str else _text_of(value)
+        if len(text) > limit:
+            text = _cut(text, limit)
+        parts.append(f"{separator}{name}={text if _BARE.fullmatch(text) else _quoted(text)}")
+        separator = " "
+    parts.append("\n")
+    return "".join(parts).encode()
+
+
+@lru_cache(maxsize=256)
+def _text_event(event: str) -> str:
+    return event if event.isprintable() and not re.search(r'["=\\]|  ', event) else _quoted(event)
+
+
+def _text_of(value: object) -> str:
+    plain = _builtin(value)
+    if plain is None:
+        return "-"
+    if isinstance(plain, bool):
+        return "true" if plain else "false"
+    if isinstance(plain, list):
+        return ",".join(_text_of(item) for item in plain)
+    return str(plain)
+
+
+class _JsonLines:
+    """The form for programs: one JSON object per line."""
+
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        self._encode = msgspec.json.Encoder().encode
+
+    def __call__(self, _buffer: Any, level: str, values: EventDict) -> bytes:
+        event = str(values.pop("event", ""))
+        if "exc_info" in values:
+            _tell_exception(values)
+        now = self._clock.now()
+        for limit in _CUTS:
+            try:
+                line = self._encode(_json_fields(now, level, event, values, limit))
+            except Exception as error:  # a value whose own str() fails must not take the caller down
+                line = self._encode(_json_fields(now, level, event, {"unprintable": type(error).__name__}, limit))
+            if len(line) < MAX_LINE:
+                return line + b"\n"
+        return self._encode(_json_fields(now, level, event, {"cut": len(values)}, _CUTS[-1])) + b"\n"
+
+
+def _json_fields(now: str, level: str, event: str, values: EventDict, limit: int) -> dict[str, object]:
+    fields: dict[str, object] = {"time": now, "level": level, "event": _shown(event, limit)}
+    for key, value in values.items():
+        name, hidden = _key(key)
+        if name in ("time", "level", "event"):
+            name += "_"
+        fields[name] = _HIDDEN if hidden else _json_value(value, limit)
+    return fields
+
+
+def _json_value(value: object, limit: int) -> object:
+    plain = value if type(value) is str else _builtin(value)
+    if isinstance(plain, str):
+        return _shown(plain, limit)
+    if isinstance(plain, list):
+        return [_json_value(item, limit) for item in plain[:limit]]
+    return plain
+
+
+def _builtin(value: object) -> str | int | float | list[object] | None:
+    """Return a value as one that both forms know how to write."""
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)
+    return str(value)
+
+
+def _shown(text: str, limit: int) -> str:
+    if len(text) > limit:
+        text = _cut(text, limit)
+    return text if text.isprintable() else _escaped(text)
+
+
+def _cut(text: str, limit: int) -> str:
+    return f"{text[:limit]}...[{len(text) - limit} more]"
+
+
+def _escaped(text: str) -> str:
+    return "".join([char if char.isprintable() and char != "\\" else _escape(char) for char in text])
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\") if text.isprintable() else _escaped(text)
+    return '"' + escaped.replace('"', '\\"') + '"'
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return _ESCAPES.get(char) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _key(key: str) -> tuple[str, bool]:
+    """Return a key as it may be written, and whether its value is a secret."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", key[:64]) or "_"
+    return name, not _SECRET_WORDS.isdisjoint(name.lower().split("_"))
+
+
+def _tell_exception(values: EventDict) -> None:
+    """Replace `exc_info` by the exception in words and the way to it, innermost frame last."""
+    info = values.pop("exc_info")
+    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
+    if error is None and info:
+        error = sys.exc_info()[1]
+    if error is not None:
+        values["exception"] = _exception_words(error)
+        values["traceback"] = _traceback_words(error.__traceback__)
+
+
+def _exception_words(error: BaseException) -> str:
+    words = "".join(traceback.format_exception_only(error)).strip()
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return words if cause is None else f"{words}; after {type(cause).__name__}: {cause}"
+
+
+def _traceback_words(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)[-12:]
+    return " > ".join(f"{_short_path(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
+
+
+def _short_path(path: str) -> str:
+    return "/".join(path.split("/")[-3:])

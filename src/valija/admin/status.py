@@ -1,0 +1,29 @@
+"""What the running server says about itself: the one source for the commands and the page. Times in epoch seconds."""
+
+import msgspec
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker process. `sessions` counts open ones, `accepted` messages queued since the worker's start."""
+
+    number: int
+    pid: int
+    since: float
+    restarts: int = 0
+    sessions: int = 0
+    accepted: int = 0
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The whole server. `listening` names each role's endpoints; `lost_log_lines` could not be written."""
+
+    version: str
+    pid: int
+    since: float
+    hostname: str
+    listening: dict[str, list[str]]
+    workers: list[WorkerStatus]
+    lost_log_lines: int = 0

@@ -1,0 +1,24 @@
+"""What this version does not know how to do yet. It is refused, never ignored: delete a line when it can be done."""
+
+from typing import Final
+
+from valija.config.faults import Setting
+from valija.mail.fault import Fault
+
+# setting -> the values that are not available (None: all but an empty one), and what to do instead
+_LATER: Final[dict[Setting, tuple[frozenset[str] | None, str]]] = {
+    Setting("sasl", "type"): (frozenset({"dovecot", "pam"}), 'use "accounts", and valija user add'),
+    Setting("tls", "certificate"): (
+        frozenset({"acme"}),
+        'use "files" with a certificate of your own, or "self-signed"',
+    ),
+    Setting("smtp", "tls_security_level"): (frozenset({"dane"}), 'use "may", "encrypt", "verify" or "secure"'),
+    Setting("web", "listen"): (None, "leave it out, or write []"),
+}
+
+
+def not_yet(setting: Setting, value: object) -> Fault | None:
+    """Return the fault of a value that only a later version understands."""
+    values, remedy = _LATER.get(setting, (frozenset(), ""))
+    refused = bool(value) if values is None else value in values if isinstance(value, str) else False
+    return Fault(value, "it is not available in this version", remedy) if refused else None

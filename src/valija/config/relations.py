@@ -1,0 +1,114 @@
+"""What settings must be to each other, once each of them alone makes sense; and what works but may surprise."""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations
+
+from valija.config.document import Document
+from valija.config.faults import Setting, SettingFault
+from valija.config.model import Config
+from valija.mail.endpoint import Endpoint
+from valija.mail.fault import Fault
+from valija.policy.ourselves import Ourselves, relayhost_fault
+
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 looked for, not bound
+
+
+def check(document: Document, config: Config, is_local_address: Callable[[str], bool]) -> None:
+    """Refuse settings that contradict each other."""
+    _check_listeners(document, config)
+    _check_certificate_files(document, config)
+    _check_durations(document, config)
+    _check_relayhost(document, config, is_local_address)
+
+
+def _check_listeners(document: Document, config: Config) -> None:
+    roles = [role for role in config.listeners if document.is_sound(role, "listen")]
+    places = [(role, endpoint) for role in roles for endpoint in config.listeners[role].listen]
+    for (first_role, first), (role, endpoint) in combinations(places, 2):
+        if _overlap(first, endpoint):
+            fault = Fault(
+                str(endpoint), f"[{first_role}] listens on {first} already", "give each listener its own port"
+            )
+            document.refuse(Setting(role, "listen"), fault)
+
+
+def _overlap(first: Endpoint, second: Endpoint) -> bool:
+    """Whether a client could mean both: the same address, or one of them is every address of its family."""
+    if first.port != second.port or first.is_ipv6 != second.is_ipv6:
+        return False
+    return first.host == second.host or not _WILDCARDS.isdisjoint((first.host, second.host))
+
+
+def _check_certificate_files(document: Document, config: Config) -> None:
+    if config.tls.certificate != "files":
+        return
+    for key, value in (("cert_file", config.tls.cert_file), ("key_file", config.tls.key_file)):
+        if not value and document.is_sound("tls", key):
+            fault = Fault(
+                None, 'certificate = "files" needs it', 'name the PEM file, or write certificate = "self-signed"'
+            )
+            document.refuse(Setting("tls", key), fault)
+
+
+def _check_durations(document: Document, config: Config) -> None:
+    keys = ("maximal_backoff_time", "minimal_backoff_time")
+    if not document.is_sound("queue", *keys) or config.queue.minimal_backoff <= config.queue.maximal_backoff:
+        return
+    # At least one of them is written out: the defaults fit each other.
+    key = next(key for key in keys if document.written("queue", key) is not None)
+    fault = Fault(
+        document.written("queue", key),
+        "minimal_backoff_time is longer than maximal_backoff_time",
+        "make maximal_backoff_time at least as long",
+    )
+    document.refuse(Setting("queue", key), fault)
+
+
+def _check_relayhost(document: Document, config: Config, is_local_address: Callable[[str], bool]) -> None:
+    if config.relayhost is None or not document.is_sound("smtp", "port"):
+        return
+    ourselves = Ourselves(config.hostname, config.endpoints, is_local_address)
+    if fault := relayhost_fault(config.relayhost, ourselves, config.smtp.port):
+        written = document.written("smtp", "relayhost")
+        document.refuse(Setting("smtp", "relayhost"), Fault(written, fault.reason, fault.remedy))
+
+
+def warnings(document: Document, config: Config) -> Iterator[SettingFault]:
+    """Yield what a sound configuration should be warned about."""
+    for setting, fault in _surprises(config):
+        yield SettingFault.of(document.source, setting, fault)
+
+
+def _surprises(config: Config) -> Iterator[tuple[Setting, Fault]]:
+    if "." not in config.hostname:
+        yield (
+            Setting("", "hostname"),
+            Fault(config.hostname, "other servers distrust a name without a dot", "write the machine's full name"),
+        )
+    if config.user == "root":
+        yield Setting("", "user"), Fault("root", "no privileges are dropped", "name a user of the server's own")
+    for role, options in config.listeners.items():
+        if options.recipient_limit < 100:
+            yield (
+                Setting(role, "recipient_limit"),
+                Fault(options.recipient_limit, "clients count on 100 recipients (RFC 5321)", "write 100 or more"),
+            )
+    for entry in config.networks.private_entries:
+        yield (
+            Setting("", "mynetworks"),
+            Fault(
+                entry, "everyone in this private range may relay", "make sure no gateway lets strangers appear in it"
+            ),
+        )
+    for address in config.networks.exceptions:
+        yield (
+            Setting("", "mynetworks"),
+            Fault(address, "this gateway lies in a trusted range and is not trusted", "nothing need be done"),
+        )
+    if config.tls.certificate != "files" and (config.tls.cert_file or config.tls.key_file):
+        yield (
+            Setting("tls", "certificate"),
+            Fault(
+                config.tls.certificate, "cert_file and key_file are not used", 'write certificate = "files" to use them'
+            ),
+        )

@@ -1,0 +1,206 @@
+"""Every setting: its table, its key, how it is read, and its default, which is the layer's own.
+
+    document = Document("valija.toml", tomllib.loads(text))
+    config = build(document, folder, facts)        # raises ConfigError with every fault
+
+A table is read by the function that bears its name.
+"""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from valija.auth.options import SaslOptions
+from valija.config import relations
+from valija.config.document import Document, Table
+from valija.config.faults import Refused
+from valija.config.model import Config, LogOptions, WebOptions
+from valija.config.readers import (
+    choice,
+    domain,
+    duration,
+    each,
+    endpoint,
+    entries,
+    flag,
+    number,
+    parsed,
+    path,
+    text,
+    user,
+)
+from valija.deliver.options import SmtpOptions
+from valija.dns.options import DnsOptions, parse_nameserver
+from valija.mail.endpoint import Endpoint
+from valija.policy.networks import Gateway, Networks
+from valija.policy.relay import domains_of
+from valija.policy.retry import RetryPolicy
+from valija.policy.route import parse_relayhost
+from valija.receive.options import ListenerOptions
+from valija.tls.options import TlsOptions
+
+_MEBIBYTE: Final = 1 << 20
+_MOST_WORKERS: Final = 256
+_NETWORKS: Final = ["127.0.0.0/8", "[::1]/128"]
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 a mail server listens to the world; that is its default
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the configuration needs to know of the machine, each asked for only where it matters."""
+
+    hostname: Callable[[], str]
+    cores: Callable[[], int]
+    gateways: Callable[[], Collection[Gateway]]
+    is_local_address: Callable[[str], bool]
+
+
+def build(document: Document, folder: Path, facts: Facts) -> Config:
+    """Return the configuration in a document. Relative paths start at `folder`. Raises ConfigError."""
+    config = _read(document, folder, facts)
+    relations.check(document, config, facts.is_local_address)
+    document.finish()
+    return msgspec.structs.replace(config, warnings=tuple(relations.warnings(document, config)))
+
+
+def _read(document: Document, folder: Path, facts: Facts) -> Config:
+    top = document.table("")
+    hostname = top.read("hostname", domain, "") or facts.hostname()
+    networks = top.read("mynetworks", lambda value: _networks(value, facts), _networks(_NETWORKS, facts))
+    smtp = document.table("smtp")
+    return Config(
+        source=document.source,
+        hostname=hostname,
+        domains=top.read("domains", lambda value: _domains(value, hostname), (hostname,)),
+        mynetworks=networks[0],
+        networks=networks[1],
+        data_dir=Path(top.read("data_dir", path(folder), "") or "/var/lib/valija"),
+        user=top.read("user", user, "valija"),
+        workers=top.read("workers", number(1, _MOST_WORKERS), 0) or min(facts.cores(), _MOST_WORKERS),
+        message_size_limit=top.read("message_size_limit", number(1, 1 << 40, "octets"), 50 * _MEBIBYTE),
+        smtpd=_smtpd(document.table("smtpd")),
+        submission=_listener(document.table("submission"), 587),
+        submissions=_listener(document.table("submissions"), 465),
+        sasl=_sasl(document.table("sasl"), folder),
+        tls=_tls(document.table("tls"), folder),
+        smtp=_smtp(smtp, folder),
+        relayhost=smtp.read("relayhost", parsed(parse_relayhost), None),
+        queue=_queue(document.table("queue")),
+        dns=_dns(document.table("dns")),
+        log=_log(document.table("log")),
+        web=_web(document.table("web")),
+    )
+
+
+def _domains(value: object, hostname: str) -> tuple[str, ...]:
+    domains, faults = domains_of(entries(value), hostname)
+    if faults:
+        raise Refused(*faults)
+    return domains
+
+
+def _networks(value: object, facts: Facts) -> tuple[tuple[str, ...], Networks]:
+    written = entries(value)
+    networks, faults = Networks.parse(written, facts.gateways())
+    if faults:
+        raise Refused(*faults)
+    return tuple(map(str, written)), networks
+
+
+def _smtpd(table: Table) -> ListenerOptions:
+    options = _listener(table, 25)
+    level = table.read("tls_security_level", choice("may", "encrypt", "none"), options.tls_security_level)
+    return msgspec.structs.replace(options, tls_security_level=level)
+
+
+def _listener(table: Table, port: int) -> ListenerOptions:
+    default = ListenerOptions()
+    everywhere = tuple(Endpoint(host, port) for host in _EVERYWHERE)
+    return ListenerOptions(
+        listen=table.read("listen", each(endpoint), everywhere),
+        client_connection_count_limit=table.read(
+            "client_connection_count_limit", number(1, 65_535), default.client_connection_count_limit
+        ),
+        error_limit=table.read("error_limit", number(1, 1_000_000), default.error_limit),
+        recipient_limit=table.read("recipient_limit", number(1, 1_000_000), default.recipient_limit),
+        timeout=table.read("timeout", duration("0.1s", "1h"), default.timeout),
+        greet_pause=table.read("greet_pause", duration("0s", "60s"), default.greet_pause),
+    )
+
+
+def _sasl(table: Table, folder: Path) -> SaslOptions:
+    default = SaslOptions()
+    return SaslOptions(
+        type=table.read("type", choice("accounts", "dovecot", "pam"), default.type),
+        path=table.read("path", _dovecot_socket(folder), default.path),
+    )
+
+
+def _dovecot_socket(folder: Path) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        written = text(value)
+        return written if written.startswith("inet:") else path(folder)(written)
+
+    return read
+
+
+def _tls(table: Table, folder: Path) -> TlsOptions:
+    default = TlsOptions()
+    return TlsOptions(
+        certificate=table.read("certificate", choice("self-signed", "files", "acme"), default.certificate),
+        cert_file=table.read("cert_file", path(folder), default.cert_file),
+        key_file=table.read("key_file", path(folder), default.key_file),
+        acme_directory=table.read("acme_directory", text, default.acme_directory),
+        acme_email=table.read("acme_email", text, default.acme_email),
+        acme_challenge=table.read("acme_challenge", choice("http-01", "tls-alpn-01", "dns-01"), default.acme_challenge),
+        acme_ca_file=table.read("acme_ca_file", path(folder), default.acme_ca_file),
+    )
+
+
+def _smtp(table: Table, folder: Path) -> SmtpOptions:
+    default = SmtpOptions()
+    return SmtpOptions(
+        tls_security_level=table.read(
+            "tls_security_level",
+            choice("none", "may", "encrypt", "verify", "secure"),
+            default.tls_security_level,
+        ),
+        port=table.read("port", number(1, 65_535), default.port),
+        starttls_timeout=table.read("starttls_timeout", duration("0.1s", "1h"), default.starttls_timeout),
+        tls_ca_file=table.read("tls_ca_file", path(folder), default.tls_ca_file),
+        connect_timeout=table.read("connect_timeout", duration("0.1s", "1h"), default.connect_timeout),
+        destination_concurrency_limit=table.read(
+            "destination_concurrency_limit", number(1, 10_000), default.destination_concurrency_limit
+        ),
+    )
+
+
+def _queue(table: Table) -> RetryPolicy:
+    default = RetryPolicy()
+    return RetryPolicy(
+        minimal_backoff=table.read("minimal_backoff_time", duration("0.1s"), default.minimal_backoff),
+        maximal_backoff=table.read("maximal_backoff_time", duration("0.1s"), default.maximal_backoff),
+        lifetime=table.read("maximal_queue_lifetime", duration("0s"), default.lifetime),
+        delay_warning=table.read("delay_warning_time", duration("0s"), default.delay_warning),
+    )
+
+
+def _dns(table: Table) -> DnsOptions:
+    default = DnsOptions()
+    return DnsOptions(
+        nameservers=table.read("nameservers", each(parsed(parse_nameserver)), default.nameservers),
+        trust_ad=table.read("trust_ad", flag, default.trust_ad),
+    )
+
+
+def _log(table: Table) -> LogOptions:
+    default = LogOptions()
+    return LogOptions(
+        level=table.read("level", choice("debug", "info", "warning", "error"), default.level),
+        format=table.read("format", choice("text", "json"), default.format),
+    )
+
+
+def _web(table: Table) -> WebOptions:
+    return WebOptions(listen=table.read("listen", each(endpoint), WebOptions().listen))

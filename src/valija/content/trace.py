@@ -1,0 +1,117 @@
+"""Trace fields: what a server writes on top of a content it takes (RFC 5321 section 4.4), and the hop count.
+
+    received_field(origin, hostname="mail.example.org", queue_id="4F2", recipients=envelope.recipients)
+
+writes, folded:
+
+    Received: from client.example ([192.0.2.1]) (TLSv1.3 TLS_AES_256_GCM_SHA384)
+    \\tby mail.example.org with ESMTPS id 4F2 for <bob@remote.example>;
+    \\tTue, 25 Nov 2025 02:26:00 +0000
+
+The login is not written: it would tell every reader what to try passwords for. `for` is written for a single
+recipient only, because it would reveal blind copies (RFC 5321 section 7.6).
+"""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from valija.content.compose import WIDTH, date_time
+from valija.mail.envelope import Recipient
+from valija.mail.origin import Origin, TlsFacts
+from valija.mail.reply import Reply
+
+MAX_RECEIVED: Final = 100
+_TOO_MANY_HOPS: Final = Reply(554, "5.4.6", f"Mail loop: the header has more than {MAX_RECEIVED} Received fields")
+
+_KEYWORDS: Final = {
+    # (SMTPUTF8, TLS, login): RFC 3848, RFC 6531 section 4.3
+    (False, False, False): "ESMTP",
+    (False, False, True): "ESMTPA",
+    (False, True, False): "ESMTPS",
+    (False, True, True): "ESMTPSA",
+    (True, False, False): "UTF8SMTP",
+    (True, False, True): "UTF8SMTPA",
+    (True, True, False): "UTF8SMTPS",
+    (True, True, True): "UTF8SMTPSA",
+}
+_ODD_IN_HELO = re.compile(r"[^A-Za-z0-9.:\[\]_-]")
+_ODD_IN_CLAUSE = re.compile(r"[\x00-\x20()\\<>\x7f-\U0010ffff]")
+_MAX_HELO: Final = 255
+
+
+def protocol_keyword(*, extended: bool, tls: bool, authenticated: bool, smtputf8: bool) -> str:
+    """Return the `with` keyword. HELO is `SMTP`: no registered keyword tells more about it, not even inside TLS."""
+    return _KEYWORDS[smtputf8, tls, authenticated] if extended else "SMTP"
+
+
+def received_field(origin: Origin, *, hostname: str, queue_id: str, recipients: Sequence[Recipient]) -> bytes:
+    """Return the Received field for a message that arrived as `origin` tells, ended by CRLF.
+
+    `queue_id` is the one the 250 names. All texts may be hostile: none of them can end the field or open another.
+    """
+    words = list(_from_words(origin.client_address, origin.helo, origin.tls))
+    words += (f"by {hostname}", f"with {origin.protocol or 'SMTP'}", f"id {queue_id}")
+    if len(recipients) == 1:
+        words += _for_words(recipients[0])
+    words[-1] += ";"
+    words.append(date_time(origin.received_at))
+    return _fold(words).encode("ascii", "replace")
+
+
+def _fold(words: list[str]) -> str:
+    line = "Received:"
+    length, parts = len(line), [line]
+    for word in words:
+        length += len(word) + 1
+        if length > WIDTH:
+            parts += ("\r\n\t", word)
+            length = 8 + len(word)  # a tab is as wide as eight columns to most eyes
+        else:
+            parts += (" ", word)
+    parts.append("\r\n")
+    return "".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _from_words(address: str, helo: str, tls: TlsFacts | None) -> tuple[str, ...]:
+    if not address and not helo:
+        return ()
+    literal = f"[{_literal(address)}]" if address else "unknown"
+    name = _ODD_IN_HELO.sub("_", helo[:_MAX_HELO]) or literal
+    words = (f"from {name}", f"({literal})")
+    return words if tls is None else (*words, f"({_clean(tls.version)} {_clean(tls.cipher)})")
+
+
+def _literal(address: str) -> str:
+    bare = _clean(address.partition("%")[0])  # a zone (fe80::1%eth0) means nothing to others
+    return f"IPv6:{bare}" if ":" in bare else bare
+
+
+def _for_words(recipient: Recipient) -> tuple[str, ...]:
+    # The address the sender used: an alias's target is nobody's business. What is not plain ASCII is left out, so that
+    # the field never turns a message into one that only SMTPUTF8 servers may take.
+    address = recipient.reported_address
+    return () if not address or _ODD_IN_CLAUSE.search(address) else (f"for <{address}>",)
+
+
+def _clean(text: str) -> str:
+    return _ODD_IN_CLAUSE.sub("_", text)
+
+
+def return_path_field(reverse_path: str) -> bytes:
+    """Return the field that final delivery puts on top (RFC 5321 section 4.4)."""
+    safe = "".join(char for char in reverse_path if char.isprintable())
+    return f"Return-Path: <{safe}>\r\n".encode()
+
+
+def count_received(header: bytes) -> int:
+    """Return how many Received fields a header has: one per hop."""
+    lowered = header.lower()
+    return lowered.count(b"\nreceived:") + lowered.startswith(b"received:")
+
+
+def check_hops(header: bytes) -> Reply | None:
+    """Return the refusal of a message that travels in circles (RFC 5321 section 6.3)."""
+    return _TOO_MANY_HOPS if count_received(header) > MAX_RECEIVED else None

@@ -1,0 +1,162 @@
+"""Opening a session with one of the hosts of a route: connect, banner, EHLO, STARTTLS by policy.
+
+    opened = await connector.open(route, tried)      # Session, or the Failure of the last host tried, or None
+
+Hosts are tried in their order. The addresses of one host share its `connect_timeout`, so that a dead IPv6 costs part of
+it and the IPv4 is still tried in the same attempt (C078). Whatever a host says before it takes mail (421, 554,
+nonsense, silence) leads to the next one, and at the end to a deferral, never to a bounce (C079).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from valija.deliver.errand import Failure, Peer, Target
+from valija.deliver.hosts import Surroundings, find_targets
+from valija.deliver.options import SmtpOptions
+from valija.deliver.session import Read, Session
+from valija.logs import Log
+from valija.mail.job import Route
+from valija.mail.outcome import Channel
+from valija.mail.reply import Reply
+from valija.policy import tls
+from valija.policy.tls import Decision, TlsPolicy
+from valija.smtp.client import ClientMachine
+from valija.smtp.client_events import Ready, SessionEnded, TlsRefused
+from valija.tls.contexts import TrustUnusable, client_context
+from valija.tls.starttls import TlsFailed
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class _InClear(Exception):
+    """The handshake failed and the policy allows to go on in clear, on a new connection."""
+
+
+class Connector:
+    """Opens sessions. `sessions` holds those that are open, for whoever looks after their deadlines."""
+
+    def __init__(self, options: SmtpOptions, surroundings: Surroundings, hostname: str, read: Read, log: Log) -> None:
+        self._options = options
+        self._surroundings = surroundings
+        self._hostname = hostname
+        self._read = read
+        self._log = log
+        self.sessions: set[Session] = set()
+
+    async def open(self, route: Route, tried: Collection[Target] = ()) -> Session | Failure | None:
+        """Return a session that is ready for mail; None where all there is stands in `tried`."""
+        targets = await find_targets(route, self._surroundings, self._options)
+        if isinstance(targets, Failure):
+            return targets
+        failure: Failure | None = None
+        addresses_of = Counter(target.host for target in targets)
+        for target in targets:
+            if target in tried:
+                continue
+            patience = self._options.connect_timeout / addresses_of[target.host]
+            opened = await self._open(target, route, patience)
+            if isinstance(opened, Session):
+                return opened
+            failure = opened
+        return failure
+
+    async def _open(self, target: Target, route: Route, patience: float) -> Session | Failure:
+        options = self._options
+        policy = tls.tls_policy(
+            options.tls_security_level, next_hop=route.next_hop, host=target.host, lookup_mx=route.lookup_mx
+        )
+        try:
+            return await self._converse(target, policy, patience)
+        except _InClear as failed:
+            self._log.info("TLS failed, going on in clear", remote=str(target), reason=str(failed))
+        return await self._converse(target, TlsPolicy("none"), patience)
+
+    async def _converse(self, target: Target, policy: TlsPolicy, patience: float) -> Session | Failure:
+        """Connect and talk until mail can be sent. Raises _InClear."""
+        session = await self._connect(target, patience)
+        if isinstance(session, Failure):
+            return session
+        try:
+            failure = await self._greet(session, policy)
+        except BaseException:
+            session.abort()
+            raise
+        if failure is None:
+            return session
+        session.leave()
+        return failure
+
+    async def _connect(self, target: Target, patience: float) -> Session | Failure:
+        loop = asyncio.get_running_loop()
+        machine = ClientMachine(self._hostname)
+        try:
+            async with asyncio.timeout(patience):
+                _, session = await loop.create_connection(
+                    lambda: Session(
+                        target,
+                        machine,
+                        options=self._options,
+                        read=self._read,
+                        registry=self.sessions,
+                        log=self._log,
+                    ),
+                    target.address,
+                    target.port,
+                )
+        except TimeoutError:
+            return _unreachable(target, f"no answer within {patience:g} s")
+        except OSError as error:
+            return _unreachable(target, error.strerror or str(error))
+        return session
+
+    async def _greet(self, session: Session, policy: TlsPolicy) -> Failure | None:
+        """Bring a new session to where mail can be sent; None when it is there."""
+        host = session.target.host
+        event = await session.event()
+        if not isinstance(event, Ready):
+            return _ended(session, event)
+        decision = policy.after_hello(offers_starttls=event.capabilities.starttls)
+        if decision is Decision.CLEAR:
+            return None
+        if decision is Decision.DEFER:
+            return Failure(tls.not_offered(host), session.peer)
+        session.ask_for_tls()
+        event = await session.event()
+        if isinstance(event, SessionEnded):
+            return _ended(session, event)
+        if isinstance(event, TlsRefused):
+            if policy.after_refusal() is Decision.CLEAR:
+                return None
+            return Failure(tls.refused(host, event.reply), session.peer)
+        return await self._encrypt(session, policy)
+
+    async def _encrypt(self, session: Session, policy: TlsPolicy) -> Failure | None:
+        target = session.target
+        try:
+            context = self._context(policy)
+            await session.take_up_tls(context, policy.checked_name or target.host, verified=policy.verifies)
+            event = await session.event()
+            if isinstance(event, Ready):
+                return None
+            # In TLS 1.3 a peer's alert comes only after our side of the handshake is done.
+            why = str(_ended(session, event).reply)
+        except (TlsFailed, TrustUnusable) as failed:
+            why = str(failed)
+        if policy.after_failure() is Decision.CLEAR:
+            raise _InClear(why)
+        return Failure(tls.failed(target.host, why), Peer(target, Channel.NONE))
+
+    def _context(self, policy: TlsPolicy) -> "ssl.SSLContext":
+        return client_context(verify=policy.verifies, ca_file=self._options.tls_ca_file)
+
+
+def _unreachable(target: Target, why: str) -> Failure:
+    return Failure(Reply(450, "4.4.1", f"No connection to {target}: {why}"), Peer(target))
+
+
+def _ended(session: Session, event: object) -> Failure:
+    assert isinstance(event, SessionEnded)
+    return Failure(event.reply, session.peer, event.by_peer)

@@ -1,0 +1,101 @@
+"""The agent that sends to other servers by SMTP.
+
+    agent = RemoteAgent(options, surroundings, "mail.example.org", read=spool.read, log=log)
+    outcomes = await agent.deliver(job)        # one per recipient, and one line in the log for each
+    await agent.close()
+
+Connections are shared between jobs with equal routes: see deliver/pool. Hosts are looked up for each new connection, so
+that changed DNS is seen with the next one.
+
+Known weaknesses: no memory of dead hosts and no pacing by what a destination answers; the number of connections is
+limited per destination only.
+"""
+
+import asyncio
+from typing import Final
+
+from valija.deliver.connect import Connector
+from valija.deliver.errand import Attempt, Errand
+from valija.deliver.hosts import Surroundings
+from valija.deliver.options import SmtpOptions
+from valija.deliver.pool import Destination
+from valija.deliver.session import Read
+from valija.logs import Log
+from valija.mail.job import Job, Route
+from valija.mail.outcome import Outcome
+
+SWEEP_INTERVAL: Final = 0.1  # seconds between two looks at the deadlines
+
+
+class RemoteAgent:
+    """Sends by SMTP. `read` yields a large content piece by piece (see queue/spool). Made within a running loop."""
+
+    def __init__(
+        self, options: SmtpOptions, surroundings: Surroundings, hostname: str, *, read: Read, log: Log
+    ) -> None:
+        self._options = options
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._connector = Connector(options, surroundings, hostname, read, log)
+        self._destinations: dict[Route, Destination] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def deliver(self, job: Job) -> list[Outcome]:
+        """Return one outcome for each recipient of the job (see deliver/agent)."""
+        began = self._loop.time()
+        attempt = Attempt(job, self._loop)
+        self._destination(job.route).submit(Errand(attempt, job.numbers))
+        outcomes = await attempt.done
+        self._tell(job, outcomes, self._loop.time() - began)
+        return outcomes
+
+    async def close(self) -> None:
+        """Let go of idle connections, and of busy ones when their transactions have ended.
+
+        Whoever still waits for a job of which nothing was sent gets CancelledError: no attempt was made at it.
+        """
+        await asyncio.gather(*(destination.close() for destination in self._destinations.values()))
+        self._destinations.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _destination(self, route: Route) -> Destination:
+        destination = self._destinations.get(route)
+        if destination is None:
+            destination = Destination(route, self._connector, self._options, self._log)
+            self._destinations[route] = destination
+            if self._sweeper is None:
+                self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
+        return destination
+
+    def _sweep(self) -> None:
+        """Look at all deadlines; forget destinations that are not used."""
+        now = self._loop.time()
+        for session in list(self._connector.sessions):
+            session.sweep(now)
+        for route, destination in list(self._destinations.items()):
+            destination.sweep(now)
+            if destination.is_unused:
+                del self._destinations[route]
+        busy = self._destinations or self._connector.sessions
+        self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep) if busy else None
+
+    def _tell(self, job: Job, outcomes: list[Outcome], seconds: float) -> None:
+        tell = self._log.info
+        for outcome in outcomes:
+            tls = outcome.tls
+            tell(
+                "attempt",
+                queue_id=job.queue_id,
+                recipient=job.envelope.recipients[outcome.number].address,
+                outcome=outcome.state.value,
+                next_hop=job.route.next_hop,
+                remote=outcome.remote,
+                remote_address=outcome.remote_address,
+                tls=outcome.channel.value,
+                tls_version=tls.version if tls else "",
+                cipher=tls.cipher if tls else "",
+                reply=str(outcome.reply),
+                seconds=round(seconds, 3),
+            )

@@ -1,0 +1,387 @@
+"""One connection to a peer: octets between the transport and the client machine, and errands through it.
+
+    session = Session(target, machine, options=options, read=read, registry=registry, log=log)
+    event = await session.event()          # while it is being opened: see deliver/connect
+    leftover = await session.serve(work, errand)
+
+While it serves everything happens in callbacks: a flight of octets is one write, replies are handled as they come, and
+the next errand is taken while the final dot of the one before is still on its way. A large content is streamed, a piece
+whenever the peer has room, read in a thread.
+
+The deadline is looked at by the agent's sweep, not by a timer of its own; only whole replies and taken pieces of
+content count as progress, so that a dripping peer is not waited for any longer.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from valija.deliver.errand import Errand, Failure, Peer, Target
+from valija.deliver.options import SmtpOptions
+from valija.logs import Log
+from valija.mail.content import Content
+from valija.mail.outcome import Channel, State
+from valija.mail.reply import Reply
+from valija.smtp.client import ClientMachine
+from valija.smtp.client_content import Unclean
+from valija.smtp.client_events import ClientEvent, ContentWanted, SessionEnded, Step, TransactionEnded
+from valija.smtp.client_transaction import Transaction, needs_smtputf8, plan
+from valija.tls.contexts import tls_facts
+from valija.tls.starttls import start_tls
+
+if TYPE_CHECKING:
+    import ssl
+
+Read = Callable[[Content], Iterator[bytes]]
+
+_OUR_FAULT: Final = Reply(451, "4.3.0", "Local error while sending, it will be tried again")
+_NO_SMTPUTF8: Final = Reply(550, "5.6.7", "The address or header is internationalised, and the host has no SMTPUTF8")
+
+
+class Work(Protocol):
+    """Where a session gets its errands from."""
+
+    def take(self) -> Errand | None:
+        """Return the next errand, None if none is waiting."""
+
+    def put_back(self, errand: Errand) -> None:
+        """Take an errand back, to be served next."""
+
+    def is_idle(self, session: "Session") -> None:
+        """Hear that the session has nothing to do: `session.wake` makes it look again."""
+
+
+class Session(asyncio.Protocol):
+    """The protocol object of one outgoing connection."""
+
+    def __init__(
+        self,
+        target: Target,
+        machine: ClientMachine,
+        *,
+        options: SmtpOptions,
+        read: Read,
+        registry: "set[Session]",
+        log: Log,
+    ) -> None:
+        self.target = target
+        self.peer = Peer(target)
+        self.machine = machine
+        self._limits = _time_limits(options)
+        self._options = options
+        self._read = read
+        self._registry = registry
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._opened = self._loop.time()
+        self._early: deque[ClientEvent] = deque()  # events that came while the session is being opened
+        self._waiter: asyncio.Future[None] | None = None
+        self._work: Work | None = None
+        self._carried: deque[tuple[Errand, Transaction]] = deque()
+        self._ended: asyncio.Future[Errand | None] | None = None
+        self._leftover: Errand | None = None
+        self._feeder: asyncio.Task[None] | None = None
+        self._room: asyncio.Future[None] | None = None  # pending while the peer takes no more octets
+        self._recipient_limit = options.destination_recipient_limit
+        self._leaving = False
+        self.deadline = self._opened + self._limits[Step.BANNER]
+
+    # What the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the banner."""
+        self.transport = cast("asyncio.Transport", transport)
+        self._registry.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the machine, and act on what it makes of it."""
+        machine = self.machine
+        replies = machine.replies
+        machine.receive(data)
+        self._advance()
+        if machine.replies != replies:
+            self._progress()
+
+    def pause_writing(self) -> None:
+        """The peer is slow to read: stop feeding it."""
+        if self._room is None:
+            self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It has room again."""
+        if self._room is not None:
+            self._room.set_result(None)
+            self._room = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        why = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
+        self._registry.discard(self)
+        try:
+            self._give_up(f"Lost the connection to {self.target}{why} while waiting for {self.machine.awaits}")
+            self.resume_writing()
+        finally:  # whatever fault of ours came between: nobody waits in vain
+            for errand, _ in self._carried:
+                errand.attempt.defer_rest(_OUR_FAULT)
+            self._carried.clear()
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_result(self._leftover)
+
+    # While it is being opened
+
+    async def event(self) -> ClientEvent:
+        """Return the machine's next event. The last one is SessionEnded."""
+        while not self._early:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._early.popleft()
+
+    def ask_for_tls(self) -> None:
+        """Send STARTTLS."""
+        self.machine.start_tls()
+        self._flush()
+        self._progress()
+
+    async def take_up_tls(self, context: "ssl.SSLContext", server_hostname: str, *, verified: bool) -> None:
+        """Do the handshake and say EHLO once more. Raises TlsFailed."""
+        self.deadline = float("inf")  # start_tls has its own
+        self.transport = await start_tls(
+            self.transport,
+            self,
+            context,
+            server_side=False,
+            server_hostname=server_hostname,
+            timeout=self._options.starttls_timeout,
+        )
+        channel = Channel.VERIFIED if verified else Channel.ENCRYPTED
+        self.peer = Peer(self.target, channel, tls_facts(self.transport))
+        self.machine.tls_started()
+        self._flush()
+        self._progress()
+
+    # While it serves
+
+    async def serve(self, work: Work, errand: Errand | None) -> Errand | None:
+        """Carry errands, `errand` first, until the session ends; return one that has to be tried elsewhere, if any."""
+        if self.machine.ended:  # gone in between
+            return self._turn_away(errand or work.take())
+        self._ended = self._loop.create_future()
+        self._work = work
+        rcpt_max = self.machine.capabilities.rcpt_max
+        if rcpt_max:
+            self._recipient_limit = min(self._recipient_limit, rcpt_max)
+        if errand is not None:
+            work.put_back(errand)
+        self.wake()
+        return await self._ended
+
+    def _turn_away(self, errand: Errand | None) -> Errand | None:
+        if errand is not None:
+            errand.tried |= {self.target}
+            errand.failure = Failure(Reply(450, "4.4.2", f"{self.target} closed the session at once"), self.peer)
+        return errand
+
+    def wake(self) -> None:
+        """Look for an errand."""
+        self._advance()
+        self._progress()
+
+    def leave(self) -> None:
+        """Take nothing more, and end as soon as nothing is under way."""
+        self._leaving = True
+        if self._work is not None:
+            self._advance()
+
+    def abort(self) -> None:
+        """End at once. What was under way is not finished."""
+        self._give_up("The attempt was ended here")
+
+    def sweep(self, now: float) -> None:
+        """Look at the deadline."""
+        if now < self.deadline or self.machine.ended:
+            return
+        if self.machine.awaits is Step.IDLE and not self._carried:
+            self._leaving = True
+            self._advance()
+        else:
+            self._give_up(f"{self.target} took too long: waited for {self.machine.awaits}")
+
+    # Steps
+
+    def _advance(self) -> None:
+        """Handle the machine's events, take what can be begun, and write it all at once."""
+        machine = self.machine
+        while (event := machine.next_event()) is not None:
+            if self._work is None:
+                self._early.append(event)
+                if self._waiter is not None and not self._waiter.done():
+                    self._waiter.set_result(None)
+            else:
+                self._handle(event)
+        if self._work is not None and (machine.can_begin or machine.is_idle):
+            self._take_next(self._work)
+        self._flush()
+
+    def _handle(self, event: ClientEvent) -> None:
+        if isinstance(event, TransactionEnded):
+            self._on_transaction_ended(event.transaction)
+        elif isinstance(event, ContentWanted):
+            self._feeder = self._loop.create_task(self._feed(self._carried[0][0]))
+        elif isinstance(event, SessionEnded):
+            self._on_session_ended(event)
+
+    def _flush(self) -> None:
+        output = self.machine.take_output()
+        if output and not self.transport.is_closing():
+            self.transport.write(output)
+        if self.machine.ended:
+            self.transport.close()
+
+    def _progress(self) -> None:
+        self.deadline = self._loop.time() + self._limits[self.machine.awaits]
+
+    def _give_up(self, why: str) -> None:
+        if not self.machine.ended:
+            self.machine.end(Reply(450, "4.4.2", why))
+            self._advance()
+            self.transport.abort()
+
+    def _take_next(self, work: Work) -> None:
+        machine = self.machine
+        is_old = self._loop.time() > self._opened + self._options.connection_reuse_time_limit
+        if not (self._leaving or is_old):
+            while machine.can_begin and (errand := work.take()) is not None:
+                self._begin(errand, work)
+            if machine.is_idle and not machine.is_exhausted:
+                work.is_idle(self)
+                return
+        if machine.is_idle:
+            machine.quit()
+            self._advance()
+
+    def _begin(self, errand: Errand, work: Work) -> None:
+        job = errand.attempt.job
+        capabilities = self.machine.capabilities
+        if not capabilities.smtputf8:
+            self._refuse_internationalised(errand)
+        if len(errand.numbers) > self._recipient_limit:
+            work.put_back(errand.part(errand.numbers[self._recipient_limit :]))
+            errand.numbers = errand.numbers[: self._recipient_limit]
+        if not errand.numbers:
+            return
+        recipients = job.envelope.recipients
+        try:
+            transaction = plan(
+                job.envelope, [recipients[number] for number in errand.numbers], job.content, capabilities
+            )
+        except Unclean as unclean:
+            self._log.error("refused to send", queue_id=job.queue_id, reason=str(unclean))
+            errand.fail(Failure(_OUR_FAULT))
+            return
+        self._carried.append((errand, transaction))
+        self.machine.begin(transaction)
+
+    def _refuse_internationalised(self, errand: Errand) -> None:
+        """Fail the recipients that this peer, having no SMTPUTF8, can't be told (RFC 6531 section 3.2)."""
+        job = errand.attempt.job
+        recipients = [job.envelope.recipients[number] for number in errand.numbers]
+        needs = needs_smtputf8(job.envelope, recipients, job.content)
+        if not any(needs):
+            return
+        refused = [number for number, needed in zip(errand.numbers, needs, strict=True) if needed]
+        errand.numbers = [number for number, needed in zip(errand.numbers, needs, strict=True) if not needed]
+        errand.fail(Failure(_NO_SMTPUTF8, self.peer, permanent=True), refused)
+
+    # Ends
+
+    def _on_transaction_ended(self, transaction: Transaction) -> None:
+        errand, _ = self._carried.popleft()
+        self._settle_decided(errand, transaction)
+        if errand.numbers and self._work is not None:
+            self._work.put_back(errand)
+
+    def _settle_decided(self, errand: Errand, transaction: Transaction) -> None:
+        """Record the verdicts there are; the errand keeps the recipients without one."""
+        undecided: list[int] = []
+        for place, number in enumerate(errand.numbers):
+            reply = transaction.verdict(place)
+            if reply is None or (not reply.is_positive and transaction.is_postponed(place)):
+                undecided.append(number)
+            elif reply.is_positive:
+                errand.settle(number, State.DELIVERED, reply, self.peer, dsn_passed_on=transaction.dsn)
+            else:
+                state = State.FAILED if reply.is_permanent else State.DEFERRED
+                errand.settle(number, state, reply, self.peer)
+        errand.numbers = undecided
+
+    def _on_session_ended(self, event: SessionEnded) -> None:
+        failure = Failure(event.reply, self.peer, event.by_peer)
+        reused = self.machine.finished > 0
+        for transaction in event.unfinished:
+            errand, _ = self._carried.popleft()
+            untouched = transaction.is_untouched
+            self._settle_decided(errand, transaction)
+            if not errand.numbers:
+                continue
+            if transaction.dot_sent:
+                self._defer_doubtful(errand, transaction, failure)
+                continue
+            if not (untouched and reused):  # a connection that had grown stale says nothing about its host (C086)
+                errand.tried |= {self.target}
+            errand.failure = failure
+            self._leftover = errand
+        if self._feeder is not None:
+            self._feeder.cancel()
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(self._leftover)
+
+    def _defer_doubtful(self, errand: Errand, transaction: Transaction, failure: Failure) -> None:
+        """The final dot was sent and not answered: the peer may have the message all the same (RFC 1047, C085)."""
+        queue_id = errand.attempt.job.queue_id
+        self._log.warning("possible duplicate", queue_id=queue_id, remote=str(self.target), reason=str(failure.reply))
+        reply = failure.reply
+        said = Reply(reply.code, reply.enhanced, f"{reply.text}; the message may be sent more than once")
+        errand.fail(Failure(said, self.peer, failure.by_peer))
+
+    # Large contents
+
+    async def _feed(self, errand: Errand) -> None:
+        """Stream a content; a fault of ours ends the connection before the final dot, so nothing half is accepted."""
+        job = errand.attempt.job
+        machine = self.machine
+        try:
+            pieces = self._read(job.content)
+            while (piece := await self._loop.run_in_executor(None, next, pieces, b"")) and not machine.ended:
+                machine.send(piece)
+                self._flush()
+                if self._room is not None:
+                    await self._room
+                self._progress()
+            machine.end_content()
+            self._advance()
+            self._progress()
+        except (Unclean, OSError, ValueError) as fault:
+            self._log.error("refused to send", queue_id=job.queue_id, reason=str(fault))
+            self._settle_decided(errand, self._carried[0][1])
+            errand.fail(Failure(_OUR_FAULT))
+            errand.numbers = ()
+            self.abort()
+
+
+def _time_limits(options: SmtpOptions) -> dict[Step, float]:
+    return {
+        Step.BANNER: options.helo_timeout,
+        Step.EHLO: options.helo_timeout,
+        Step.HELO: options.helo_timeout,
+        Step.STARTTLS: options.starttls_timeout,
+        Step.HANDSHAKE: options.starttls_timeout,
+        Step.IDLE: options.connection_cache_time,
+        Step.MAIL: options.mail_timeout,
+        Step.RCPT: options.rcpt_timeout,
+        Step.DATA: options.data_init_timeout,
+        Step.CONTENT: options.data_xfer_timeout,
+        Step.FINAL: options.data_done_timeout,
+        Step.RSET: options.rset_timeout,
+        Step.OVER: options.helo_timeout,
+    }

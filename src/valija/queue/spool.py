@@ -1,0 +1,129 @@
+"""Files for large bodies, written while they arrive, so that a message of any size needs no memory.
+
+    spool = Spool(Path("/var/lib/valija/queue/worker-0.spool"))
+    file = spool.create()
+    file.write(b"the first octets ")
+    file.write(b"of a large body\\r\\n")
+    content = file.finish(b"Subject: large\\r\\n\\r\\n")    # Content(head=b"Subject: ...", size=..., body_file="5f3c...")
+    b"".join(spool.read(content))
+
+The order that loses nothing: the file and its folder are synced (`sync`) before the COMMIT that names it, and it is
+removed after the COMMIT that forgets it. A crash in between leaves an orphan, which `sweep` removes at the next start.
+
+Known weakness: writing and reading happen in the caller's thread, mostly in the page cache; a disk that is far behind
+makes the caller wait.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from valija.mail.content import Content
+
+MINIMUM_FREE: Final = 64 * 1024 * 1024  # octets kept free, so that what is queued can still be settled
+
+_NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+class Spool:
+    """The folder of one worker's large bodies. It is made, for its owner alone, where it is missing."""
+
+    def __init__(self, folder: Path, minimum_free: int = MINIMUM_FREE) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
+        self._minimum_free = minimum_free
+
+    def create(self) -> "SpoolFile":
+        """Return a new file to write to. Raises OSError."""
+        name = secrets.token_hex(16)
+        path = self.folder / name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        return SpoolFile(path, os.open(path, flags, 0o600))
+
+    def read(self, content: Content, chunk: int = 65536) -> Iterator[bytes]:
+        """Yield a content's octets, its head first. Raises OSError where its file is gone or shorter than it was."""
+        if content.head:
+            yield content.head
+        if content.body_file:
+            yield from self._read_body(content, chunk)
+
+    def _read_body(self, content: Content, chunk: int) -> Iterator[bytes]:
+        missing = content.size - len(content.head)
+        with self._path(content.body_file).open("rb", buffering=0) as file:
+            while data := file.read(chunk):
+                missing -= len(data)
+                yield data
+        if missing:
+            raise OSError(f"{content.body_file} in {self.folder} has not the length it was queued with")
+
+    def sync(self, name: str) -> None:
+        """Return when a file and its name survive a power cut. Raises OSError."""
+        sync_path(self._path(name))
+        sync_path(self.folder)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; that it is gone already is fine."""
+        self._path(name).unlink(missing_ok=True)
+
+    def sweep(self, is_known: Callable[[str], bool]) -> int:
+        """Remove the files that no message names; return how many. At start only: a file being written has no message."""
+        orphans = [entry.name for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name)]
+        orphans = [name for name in orphans if not is_known(name)]
+        for name in orphans:
+            self.remove(name)
+        return len(orphans)
+
+    def has_room(self, octets: int) -> bool:
+        """Whether so many octets can be taken and the floor of free space still holds."""
+        facts = os.statvfs(self.folder)
+        return facts.f_bavail * facts.f_frsize - octets >= self._minimum_free and (not facts.f_files or facts.f_favail > 0)
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a spool file")
+        return self.folder / name
+
+
+class SpoolFile:
+    """A body on its way in. `finish` or `discard` ends it."""
+
+    __slots__ = ("_descriptor", "_path", "size")
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append octets. Raises OSError: then `discard` is what is left to do."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        self.size += len(data)
+
+    def finish(self, head: bytes) -> Content:
+        """Close the file, and return the content that it is the body of, behind `head`."""
+        self._close()
+        return Content(head, len(head) + self.size, self._path.name)
+
+    def discard(self) -> None:
+        """Remove the file. Once it is finished, only its content's owner does that."""
+        if self._descriptor >= 0:
+            self._close()
+            self._path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def sync_path(path: Path) -> None:
+    """Return when a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,180 @@
+"""The acceptance of a content: checks, fix-ups, trace field, signature, and the queue. The 250 comes from here only.
+
+    reply = await accept(site, transaction, incoming)
+
+What is decided about the content is decided by pure functions of content/ and policy/; what is done in between is in
+the order of DESIGN's way of a message. The incoming content is kept by the queue or discarded, whatever happens.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from valija.content.dkim import sign
+from valija.content.submission import author_addresses, check_once, fix_up
+from valija.content.trace import check_hops, protocol_keyword, received_field
+from valija.mail.address import domain_of
+from valija.mail.envelope import Envelope, Recipient
+from valija.mail.job import QueueId
+from valija.mail.origin import Origin
+from valija.mail.reply import Reply
+from valija.policy.identity import check_from
+from valija.queue.store import NewMessage, QueueFull
+from valija.receive.incoming import IncomingContent
+from valija.receive.site import Site
+
+_NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, try again later")
+_NO_QUEUE = Reply(451, "4.3.0", "The message could not be queued, try again later")
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """The envelope and the circumstances of one content."""
+
+    envelope: Envelope
+    origin: Origin
+    extended: bool
+
+
+async def accept(site: Site, transaction: Transaction, incoming: IncomingContent) -> Reply:
+    """Return the reply to the end of a content: 250 once it is durably queued, or why it is not."""
+    try:
+        return await _accept(site, transaction, incoming)
+    finally:
+        incoming.discard()
+
+
+async def _accept(site: Site, transaction: Transaction, incoming: IncomingContent) -> Reply:
+    incoming.finish()
+    if incoming.write_error is not None:
+        site.log.error("content could not be written", reason=str(incoming.write_error))
+        return _NO_ROOM
+    header = _prepare_header(site, transaction, incoming)
+    if isinstance(header, Reply):
+        _log_refusal(site, transaction, header)
+        return header
+    queue_id = site.queue.new_id()
+    message = _compose(site, transaction, incoming, header, queue_id)
+    try:
+        await site.queue.submit(queue_id, message)
+    except QueueFull as full:
+        site.log.error("queue full", reason=str(full))
+        return _NO_ROOM
+    except Exception:
+        site.log.exception("queue fault", queue_id=queue_id)
+        return _NO_QUEUE
+    _log_acceptance(site, queue_id, message)
+    return Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
+
+
+def _prepare_header(site: Site, transaction: Transaction, incoming: IncomingContent) -> bytes | Reply:
+    """Return the header as it may go on, or why the content can't be taken."""
+    header = incoming.header
+    refusal = incoming.refusal or check_hops(header)
+    if refusal:
+        return refusal
+    return _submitted_header(site, transaction, header) if transaction.origin.login else header
+
+
+def _submitted_header(site: Site, transaction: Transaction, header: bytes) -> bytes | Reply:
+    """Return a user's header, its identity checked and its omissions mended (RFC 6409 section 8)."""
+    login = transaction.origin.login
+    refusal = check_once(header)
+    authors = author_addresses(header)
+    if refusal or isinstance(authors, Reply):
+        return refusal or authors
+    refusal = check_from(login, authors, hosted=site.relay.domains, owns=site.directory.owns)
+    if refusal:
+        return refusal
+    return fix_up(
+        header,
+        user_address=_address_of(login, transaction.envelope.reverse_path, site),
+        hostname=site.hostname,
+        now=transaction.origin.received_at,
+        unique=site.unique(),
+    )
+
+
+def _address_of(login: str, reverse_path: str, site: Site) -> str:
+    """Return the address to name a user by whose message does not."""
+    if "@" in login:
+        return login
+    return reverse_path or f"{login}@{site.relay.postmaster_domain}"
+
+
+def _compose(
+    site: Site, transaction: Transaction, incoming: IncomingContent, header: bytes, queue_id: QueueId
+) -> NewMessage:
+    """Return the message as it is queued: aliases followed, trace field and signatures on top."""
+    envelope, origin = transaction.envelope, transaction.origin
+    protocol = protocol_keyword(
+        extended=transaction.extended,
+        tls=origin.tls is not None,
+        authenticated=bool(origin.login),
+        smtputf8=envelope.smtputf8,
+    )
+    origin = msgspec.structs.replace(origin, protocol=protocol)
+    trace = received_field(origin, hostname=site.hostname, queue_id=queue_id, recipients=envelope.recipients)
+    signatures = _signatures(site, incoming, header, origin.received_at)
+    envelope = msgspec.structs.replace(envelope, recipients=_expand(site, envelope.recipients))
+    return NewMessage(envelope, incoming.take(trace + signatures + header), origin)
+
+
+def _signatures(site: Site, incoming: IncomingContent, header: bytes, now: float) -> bytes:
+    """Return the DKIM signatures for the domain in From, if it is hosted and has keys."""
+    if not incoming.hashes_body:
+        return b""
+    authors = author_addresses(header)
+    domain = domain_of(authors[0]) if isinstance(authors, list) and authors else ""
+    keys = site.signer.keys_for(domain) if domain in site.relay.domains else ()
+    return sign(header, incoming.body_hash(), keys, now) if keys else b""
+
+
+def _expand(site: Site, recipients: tuple[Recipient, ...]) -> tuple[Recipient, ...]:
+    """Follow the aliases of hosted recipients, each address once; reports go on naming what the sender used."""
+    expanded: dict[str, Recipient] = {}
+    for recipient in recipients:
+        for target in _targets(site, recipient):
+            expanded.setdefault(target.address, target)
+    return tuple(expanded.values())
+
+
+def _targets(site: Site, recipient: Recipient) -> list[Recipient]:
+    if domain_of(recipient.address) not in site.relay.domains:
+        return [recipient]
+    return [
+        recipient
+        if target == recipient.address
+        else Recipient(target, recipient.notify, recipient.orcpt, given=recipient.address)
+        for target in site.directory.expand(recipient.address) or (recipient.address,)
+    ]
+
+
+def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:
+    envelope, origin = message.envelope, message.origin
+    site.log.info(
+        "accepted",
+        queue_id=queue_id,
+        reverse_path=f"<{envelope.reverse_path}>",
+        recipients=len(envelope.recipients),
+        size=message.content.size,
+        role=origin.role,
+        client=origin.client_address,
+        helo=origin.helo,
+        protocol=origin.protocol,
+        tls_version=origin.tls.version if origin.tls else "none",
+        cipher=origin.tls.cipher if origin.tls else "",
+        login=origin.login,
+        rule=origin.rule,
+    )
+
+
+def _log_refusal(site: Site, transaction: Transaction, reply: Reply) -> None:
+    origin = transaction.origin
+    site.log.info(
+        "content refused",
+        reverse_path=f"<{transaction.envelope.reverse_path}>",
+        client=origin.client_address,
+        login=origin.login,
+        reply=str(reply),
+    )

@@ -1,0 +1,269 @@
+"""One client's connection: octets between the transport and the server machine, deadlines and back-pressure.
+
+    transport -> data_received -> machine.receive -> events -> Session.handle -> Reply -> machine -> one write
+
+What the session can answer at once is answered at once; what has to wait (login, TLS, the queue) becomes a task, and the
+machine keeps what arrives meanwhile, up to a bound at which reading is paused. Replies of a pipelined batch leave in
+one write.
+
+The deadline of a connection (C120) is looked at by the listener's sweep, not by a timer of its own. It is set anew by
+each reply of ours; within a content each octet buys a little time, never more than the whole timeout.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from valija.mail.reply import Reply
+from valija.receive.session import Peer, Session
+from valija.smtp.events import Closing, ContentEnd, StartTls
+from valija.smtp.server import ServerMachine
+from valija.tls.contexts import tls_facts
+from valija.tls.starttls import TlsFailed, start_tls
+
+if TYPE_CHECKING:
+    from valija.receive.listener import Listener
+
+HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
+CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
+HANDSHAKE_TIMEOUT: Final = 60.0
+
+_TOO_SLOW = Reply(421, "4.4.2", "Timeout, closing the connection")
+_STOPPING = Reply(421, "4.3.2", "The server is being stopped, try again soon")
+_OUR_FAULT = Reply(451, "4.3.0", "Local error in processing, try again later")
+
+
+class Connection(asyncio.Protocol):
+    """The protocol object of one client. Made by a Listener, which hears when it ends."""
+
+    __slots__ = (
+        "_ended",
+        "_greeted",
+        "_held_up",
+        "_in_handshake",
+        "_listener",
+        "_reading_paused",
+        "_task",
+        "deadline",
+        "machine",
+        "session",
+        "transport",
+    )
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self._task: asyncio.Task[Any] | None = None
+        self._in_handshake = False
+        self._greeted = False
+        self._held_up = False  # the peer does not read what we write
+        self._reading_paused = False
+        self._ended = ""
+        self.deadline = listener.now() + listener.site.options.timeout
+
+    # What the loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the client in, or tell it why not, and see who talks first."""
+        self.transport = cast("asyncio.Transport", transport)
+        site = self._listener.site
+        self.session = Session(site, _peer_of(transport))
+        tls_at_once = site.role == "submissions"
+        self.machine = ServerMachine(
+            self._listener.rules, tls_active=tls_at_once, mechanisms=self.session.mechanisms
+        )
+        self.session.machine = self.machine
+        refusal = self._listener.admit(self)
+        if tls_at_once:
+            self._start_tls(refusal)
+        elif refusal:
+            self._refuse(refusal)
+        else:
+            # A client that talks before the banner is heard first: its octets are read between two turns of the loop.
+            self._listener.greet_later(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the machine."""
+        machine = self.machine
+        machine.receive(data)
+        if machine.in_content:
+            bought = self.deadline + len(data) / CONTENT_OCTETS_PER_SECOND
+            self.deadline = min(self._listener.now() + self._listener.site.options.timeout, bought)
+        if self._task is None:
+            self._advance()
+        elif machine.buffered > HELD_OCTETS:
+            self._pause_reading()
+
+    def eof_received(self) -> bool:
+        """The client will send no more: finish what is being decided, then go."""
+        if self._task is None:
+            self._ended = self._ended or "lost"
+            return False
+        self._ended = self._ended or "half-closed"
+        return True
+
+    def pause_writing(self) -> None:
+        """The peer does not read its replies: take no more commands from it."""
+        self._held_up = True
+        self._pause_reading()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._held_up = False
+        self._resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
+        if self._task is not None and not self.session.is_committing:
+            self._task.cancel()
+        self.session.end(self._ended or "lost")
+        self._listener.forget(self)
+
+    # What the listener asks
+
+    def greet(self) -> None:
+        """Send the banner, unless the client has spoken out of turn or left."""
+        if not self._greeted and not self.transport.is_closing():
+            self._greeted = True
+            self.machine.greet()
+            self._advance()
+
+    def time_out(self) -> None:
+        """The deadline has passed."""
+        if self._ended:
+            self.transport.abort()  # it was told already and is not even reading that
+            return
+        self._ended = "timeout"
+        self.shut_down(_TOO_SLOW)
+
+    def stop(self, *, at_once: bool) -> None:
+        """The server stops: an idle client is told, one that is sending a content may end it unless `at_once`."""
+        if at_once or not (self.machine.in_content or self._task is not None):
+            self._ended = self._ended or "stopped"
+            self.shut_down(_STOPPING)
+
+    def shut_down(self, reply: Reply) -> None:
+        """Say a last 421 and close."""
+        if self.transport.is_closing():
+            return
+        if self._in_handshake:  # nobody can read a reply now
+            self.transport.abort()
+            return
+        self.machine.shut_down(reply)
+        self._advance()
+
+    # The machine's events
+
+    def _advance(self) -> None:
+        """Handle events until more octets are needed or something has to be waited for; then write."""
+        machine, session = self.machine, self.session
+        while (event := machine.next_event()) is not None:
+            if isinstance(event, StartTls):
+                self._start_tls(None)
+                return
+            try:
+                answer = session.handle(event)
+            except Exception:
+                answer = self._fault(event.needs_answer)
+            if isinstance(event, Closing):
+                self._ended = self._ended or session.why_ended(event)
+                self._write()
+                self.transport.close()
+                return
+            if answer is None:
+                continue
+            if isinstance(answer, Reply):
+                machine.answer(answer)
+                continue
+            self._write()
+            self._begin(self._answer(answer, ends_content=isinstance(event, ContentEnd)))
+            return
+        self._write()
+
+    def _write(self) -> None:
+        output = self.machine.take_output()
+        if output:
+            self.transport.write(output)
+            self.deadline = self._listener.now() + self._listener.site.options.timeout
+
+    def _refuse(self, refusal: Reply) -> None:
+        self._greeted = True
+        self._ended = "refused"
+        self.shut_down(refusal)
+
+    def _fault(self, needs_answer: bool) -> Reply | None:
+        """Unknown means transient: a fault of ours is logged and never becomes a 5yz."""
+        self._listener.site.log.exception("session fault", client=self.session.peer.address)
+        return _OUR_FAULT if needs_answer else None
+
+    # What waits
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
+
+    async def _answer(self, answer: Coroutine[Any, Any, Reply], *, ends_content: bool) -> None:
+        try:
+            reply = await answer
+        except Exception:
+            reply = self._fault(True) or _OUR_FAULT
+        self._task = None
+        if self.transport.is_closing():
+            return
+        self.machine.answer(reply)
+        if ends_content and self._listener.stopping:
+            self._ended = "stopped"
+            self.machine.shut_down(_STOPPING)
+        self._advance()
+        if self._ended == "half-closed" and self._task is None:
+            self.transport.close()
+        self._resume_reading()
+
+    def _start_tls(self, refusal: Reply | None) -> None:
+        """Take nothing more in clear, flush the 220, and do the handshake (RFC 3207)."""
+        self._in_handshake = True
+        self._pause_reading()
+        self._write()
+        self._begin(self._shake_hands(refusal))
+
+    async def _shake_hands(self, refusal: Reply | None) -> None:
+        try:
+            self.transport = await start_tls(
+                self.transport, self, self._listener.tls_context(), server_side=True, timeout=HANDSHAKE_TIMEOUT
+            )
+        except TlsFailed as failure:
+            self._ended = "TLS failed"
+            self.session.tls_failure = str(failure)
+            return
+        finally:
+            self._task = None
+            self._in_handshake = False
+        self._reading_paused = self._held_up = False
+        self.deadline = self._listener.now() + self._listener.site.options.timeout
+        self.session.tls = tls_facts(self.transport)
+        if not self.machine.tls_active:
+            self.machine.tls_started()
+            self.session.forget()
+        elif refusal:  # TLS from the first byte: the greeting is still to come
+            self._refuse(refusal)
+        else:
+            self.greet()
+
+    # Back-pressure
+
+    def _pause_reading(self) -> None:
+        if not self._reading_paused and not self.transport.is_closing():
+            self._reading_paused = True
+            self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self._held_up:
+            self._reading_paused = False
+            with contextlib.suppress(RuntimeError):  # closing
+                self.transport.resume_reading()
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> Peer:
+    """Return who is there; under uvloop `peername` may be None, and an unknown address is never trusted."""
+    remote = transport.get_extra_info("peername") or ("", 0)
+    local = transport.get_extra_info("sockname") or ("", 0)
+    return Peer(str(remote[0]), int(remote[1]), str(local[0]), int(local[1]))

@@ -1,0 +1,109 @@
+"""A content on its way in: in memory while it is small, its body in a file once it is not.
+
+    incoming = IncomingContent(spool, hashes_body=True)
+    incoming.add(b"Subject: hello\\r\\n\\r\\nbo")
+    incoming.add(b"dy\\r\\n")
+    incoming.finish()
+    incoming.header                           # b"Subject: hello\\r\\n"
+    content = incoming.take(b"Received: ...\\r\\nSubject: hello\\r\\n")
+
+Memory per session is bounded whatever is sent: the header by its own limit, the body by MEMORY_LIMIT, beyond which it is
+written out as it arrives. A disk that is full or broken is remembered in `write_error`, and the rest is let go of.
+"""
+
+from typing import Final
+
+from valija.content.dkim import BodyHasher
+from valija.content.header import HeaderCollector
+from valija.mail.content import Content
+from valija.mail.reply import Reply
+from valija.queue.spool import Spool, SpoolFile
+
+MEMORY_LIMIT: Final = 256 * 1024  # octets of one body kept in memory
+
+
+class IncomingContent:
+    """Collects one content. `take` or `discard` ends it."""
+
+    __slots__ = ("_body", "_collector", "_file", "_hasher", "_size", "_spool", "write_error")
+
+    def __init__(self, spool: Spool, *, hashes_body: bool) -> None:
+        self._spool = spool
+        self._collector = HeaderCollector()
+        self._hasher = BodyHasher() if hashes_body else None
+        self._body: list[bytes] = []
+        self._size = 0
+        self._file: SpoolFile | None = None
+        self.write_error: OSError | None = None
+
+    @property
+    def hashes_body(self) -> bool:
+        """Whether the body is hashed, for a signature."""
+        return self._hasher is not None
+
+    @property
+    def header(self) -> bytes:
+        """The header's fields, complete after `finish`."""
+        return self._collector.header
+
+    @property
+    def refusal(self) -> Reply | None:
+        """Why the header can't be taken, decided after `finish`."""
+        return self._collector.refusal
+
+    def add(self, data: bytes) -> None:
+        """Take the next octets."""
+        self._add_body(self._collector.feed(data))
+
+    def finish(self) -> None:
+        """The content is complete."""
+        self._add_body(self._collector.finish())
+
+    def body_hash(self) -> bytes:
+        """Return the DKIM hash of the body, whose hashing was asked for."""
+        assert self._hasher is not None
+        return self._hasher.digest()
+
+    def take(self, header: bytes) -> Content:
+        """Return the content with `header` in the place of its own."""
+        if self._file is None:
+            return Content.of(b"".join((header, b"\r\n", *self._body)))
+        file, self._file = self._file, None
+        return file.finish(header + b"\r\n")
+
+    def discard(self) -> None:
+        """Let go of everything."""
+        self._body = []
+        if self._file is not None:
+            self._file.discard()
+            self._file = None
+
+    def _add_body(self, data: bytes) -> None:
+        if not data or self.write_error is not None:
+            return
+        if self._hasher is not None:
+            self._hasher.update(data)
+        if self._file is not None:
+            self._write(data)
+            return
+        self._body.append(data)
+        self._size += len(data)
+        if self._size > MEMORY_LIMIT:
+            self._spill()
+
+    def _spill(self) -> None:
+        try:
+            self._file = self._spool.create()
+        except OSError as error:
+            self.write_error = error
+            return
+        body, self._body = b"".join(self._body), []
+        self._write(body)
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.write_error = error
+            self.discard()

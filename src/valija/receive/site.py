@@ -1,0 +1,76 @@
+"""What all sessions of one listener share: the facts they decide by and the people they ask.
+
+A reload makes a new Site; sessions that are open keep the one they began with.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from valija.auth.backend import AuthBackend
+from valija.content.dkim_key import DkimKey
+from valija.logs import Log
+from valija.mail.job import QueueId
+from valija.mail.origin import Role
+from valija.policy.relay import RelayFacts
+from valija.queue.spool import Spool
+from valija.queue.store import NewMessage
+from valija.receive.options import ListenerOptions
+
+
+class Directory(Protocol):
+    """Who lives in the hosted domains, and which addresses are whose."""
+
+    def exists(self, address: str) -> bool:
+        """Whether a hosted address is an account or an alias."""
+
+    def expand(self, address: str) -> tuple[str, ...]:
+        """Return where mail for a hosted address goes; an account stands for itself."""
+
+    def owns(self, login: str, address: str) -> bool:
+        """Whether `address` is one that `login` may send as, beyond its own."""
+
+
+class Queue(Protocol):
+    """The way into the queue."""
+
+    def new_id(self) -> QueueId:
+        """Return a fresh queue id."""
+
+    async def submit(self, queue_id: QueueId, message: NewMessage) -> None:
+        """Queue a message; return when it is durable. Raises QueueFull."""
+
+
+class Signer(Protocol):
+    """The keys that mail is signed with."""
+
+    def has_any_keys(self) -> bool:
+        """Whether any domain has keys: if not, no body needs to be hashed."""
+
+    def keys_for(self, domain: str) -> Sequence[DkimKey]:
+        """Return the keys of a domain, one per algorithm; none for a domain whose mail is not signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The surroundings of a session."""
+
+    hostname: str
+    role: Role
+    options: ListenerOptions
+    size_limit: int
+    relay: RelayFacts
+    directory: Directory
+    backend: AuthBackend
+    queue: Queue
+    spool: Spool
+    signer: Signer
+    has_room: Callable[[int], bool]
+    clock: Callable[[], float]
+    unique: Callable[[], str]
+    log: Log
+
+    @property
+    def takes_logins(self) -> bool:
+        """Mail users come here: AUTH is offered and demanded."""
+        return self.role != "smtpd"

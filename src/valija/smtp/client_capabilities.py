@@ -1,0 +1,57 @@
+"""What a peer announced in its EHLO reply.
+
+    >>> read_capabilities("mx.example.org\\nPIPELINING\\nSIZE 1000").size_limit
+    1000
+
+Keywords are case-insensitive; a malformed parameter counts as a keyword without one (RFC 5321 section 4.1.1.1).
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+_LIMIT: Final = re.compile(r"(RCPTMAX|MAILMAX)=([1-9][0-9]{0,5})", re.ASCII)
+
+
+class Capabilities(msgspec.Struct, frozen=True, gc=False):
+    """The extensions of one peer. Limits are 0 where none was stated; `size_limit` is in octets (RFC 1870).
+
+    `rcpt_max` and `mail_max` come from LIMITS (RFC 9422).
+    """
+
+    starttls: bool = False
+    pipelining: bool = False
+    eight_bit_mime: bool = False
+    smtputf8: bool = False
+    dsn: bool = False
+    chunking: bool = False
+    enhanced_status_codes: bool = False
+    size: bool = False
+    size_limit: int = 0
+    rcpt_max: int = 0
+    mail_max: int = 0
+
+
+def read_capabilities(text: str) -> Capabilities:
+    """Read the text of a 250 to EHLO; its first line is the greeting."""
+    announced: dict[str, str] = {}
+    for line in text.split("\n")[1:]:
+        keyword, _, parameters = line.strip().partition(" ")
+        announced.setdefault(keyword.upper(), parameters.strip())
+    limits = dict(_LIMIT.findall(announced.get("LIMITS", "").upper()))
+    size = announced.get("SIZE", "")
+    return Capabilities(
+        starttls="STARTTLS" in announced,
+        pipelining="PIPELINING" in announced,
+        eight_bit_mime="8BITMIME" in announced,
+        smtputf8="SMTPUTF8" in announced,
+        dsn="DSN" in announced,
+        chunking="CHUNKING" in announced,
+        enhanced_status_codes="ENHANCEDSTATUSCODES" in announced,
+        size="SIZE" in announced,
+        size_limit=int(size) if _NUMBER.fullmatch(size) else 0,
+        rcpt_max=int(limits.get("RCPTMAX", 0)),
+        mail_max=int(limits.get("MAILMAX", 0)),
+    )

@@ -1,0 +1,135 @@
+"""One outgoing mail transaction: its commands, how far it came, and the reply that decides each recipient.
+
+    >>> plan(envelope, envelope.recipients, content, capabilities).commands[0]
+    b'MAIL FROM:<alice@example.org> SIZE=812\\r\\n'
+
+Parameters leave only where the peer announced what they belong to. DSN parameters travel as the xtext that came
+(RFC 3461 sections 5.2.1 and 5.2.2).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from valija.mail.address import split
+from valija.mail.content import Content
+from valija.mail.envelope import Envelope, Notify, Recipient
+from valija.mail.reply import Reply
+from valija.smtp.client_capabilities import Capabilities
+from valija.smtp.client_content import Unclean, stuff
+
+_DATA: Final = b"DATA\r\n"
+_NOTIFY: Final = {flags: f" NOTIFY={Notify(flags)!s}" if flags else "" for flags in range(16)}
+
+
+class Transaction:
+    """A transaction under way. `payload` is the stuffed content, None where it is streamed piece by piece.
+
+    `commands` are MAIL, a RCPT for each recipient, and DATA. `dsn` tells that the DSN parameters went along.
+    """
+
+    __slots__ = ("commands", "data_reply", "dot_sent", "dsn", "final_reply", "mail_reply", "payload", "rcpt_replies")
+
+    def __init__(self, commands: list[bytes], payload: bytes | None, *, dsn: bool = False) -> None:
+        self.commands = commands
+        self.payload = payload
+        self.dsn = dsn
+        self.mail_reply: Reply | None = None
+        self.rcpt_replies: list[Reply] = []
+        self.data_reply: Reply | None = None
+        self.final_reply: Reply | None = None
+        self.dot_sent = False
+
+    @property
+    def is_untouched(self) -> bool:
+        """The peer has not answered any of it."""
+        return self.mail_reply is None
+
+    @property
+    def has_recipients(self) -> bool:
+        """Whether the peer took the reverse-path and at least one recipient."""
+        mail = self.mail_reply
+        return mail is not None and mail.is_positive and any(reply.is_positive for reply in self.rcpt_replies)
+
+    def verdict(self, place: int) -> Reply | None:
+        """Return the reply that decided the recipient at `place`, None while nothing has."""
+        mail = self.mail_reply
+        if mail is not None and not mail.is_positive:
+            return mail
+        if place < len(self.rcpt_replies) and not self.rcpt_replies[place].is_positive:
+            return self.rcpt_replies[place]
+        if self.data_reply is not None and not self.data_reply.is_positive:
+            return self.data_reply
+        return self.final_reply
+
+    def is_postponed(self, place: int) -> bool:
+        """The peer took others and had enough: this recipient belongs into a further transaction at once.
+
+        RFC 5321 section 4.5.3.1.10. A 452 that says why with another enhanced code means this recipient alone.
+        """
+        if not self.has_recipients or place >= len(self.rcpt_replies):
+            return False
+        reply = self.rcpt_replies[place]
+        if reply.code == 452:
+            return reply.enhanced in ("4.5.3", "4.0.0")
+        return reply.code == 552 and reply.enhanced == "5.5.3"
+
+
+def plan(
+    envelope: Envelope, recipients: Sequence[Recipient], content: Content, capabilities: Capabilities
+) -> Transaction:
+    """Write the commands for these recipients of a message.
+
+    Raises Unclean where a lone CR or LF would leave, in a command or in a content that is in memory.
+    """
+    dsn = capabilities.dsn
+    commands = [_mail(envelope, recipients, content, capabilities)]
+    commands += [_rcpt(recipient, dsn) for recipient in recipients]
+    for command in commands:
+        if command.count(b"\n") != 1 or command.count(b"\r") != 1 or b"\0" in command:
+            raise Unclean("an address or parameter holds a line break")
+    commands.append(_DATA)
+    return Transaction(commands, None if content.body_file else stuff(content.head), dsn=dsn)
+
+
+def needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], content: Content) -> list[bool]:
+    """Tell for each recipient whether only a peer with SMTPUTF8 can take the message for it (RFC 6531 section 3.2).
+
+    It is needed for a local part that is not ASCII, and for such a header where the client declared SMTPUTF8: a raw
+    header that came without the declaration has always travelled as it is.
+    """
+    whole = not split(envelope.reverse_path)[0].isascii() or (envelope.smtputf8 and not _header(content).isascii())
+    return [whole or not split(recipient.address)[0].isascii() for recipient in recipients]
+
+
+def _header(content: Content) -> bytes:
+    end = content.head.find(b"\r\n\r\n")
+    return content.head if end < 0 else content.head[:end]
+
+
+def _mail(envelope: Envelope, recipients: Sequence[Recipient], content: Content, capabilities: Capabilities) -> bytes:
+    command = f"MAIL FROM:<{envelope.reverse_path}>"
+    if capabilities.size:
+        command += f" SIZE={content.size}"
+    if capabilities.eight_bit_mime and (envelope.body == "8BITMIME" or not content.head.isascii()):
+        command += " BODY=8BITMIME"
+    if capabilities.smtputf8 and any(needs_smtputf8(envelope, recipients, content)):
+        command += " SMTPUTF8"
+    if capabilities.dsn and envelope.ret:
+        command += f" RET={envelope.ret}"
+    if capabilities.dsn and envelope.envid:
+        command += f" ENVID={envelope.envid}"
+    return _line(command)
+
+
+def _rcpt(recipient: Recipient, dsn: bool) -> bytes:
+    if not dsn:
+        return _line(f"RCPT TO:<{recipient.address}>")
+    orcpt = f" ORCPT={recipient.orcpt}" if recipient.orcpt else ""
+    return _line(f"RCPT TO:<{recipient.address}>{_NOTIFY[recipient.notify & 15]}{orcpt}")
+
+
+def _line(command: str) -> bytes:
+    try:
+        return f"{command}\r\n".encode()
+    except UnicodeEncodeError:
+        raise Unclean("an address is not valid Unicode") from None

@@ -1,0 +1,496 @@
+"""The server's side of SMTP as a machine without I/O: octets in, events and replies out.
+
+    machine = ServerMachine(ServerRules("mail.example.org", "smtpd"))
+    machine.greet()
+    machine.receive(b"EHLO client.example\\r\\nMAIL FROM:<a@example.net>\\r\\n")
+    machine.next_event()            # Hello("client.example", extended=True)
+    machine.next_event()            # Mail("a@example.net", ...)
+    machine.answer(Reply(250, "2.1.0", "Ok"))
+    machine.take_output()           # banner, EHLO's lines and the 250, for one write
+
+The rules:
+
+1. Which command is legal in which state stands in smtp/states; the machine refuses the rest, and syntax errors, with a
+   reply of its own. Each command gets one reply, in order. What needs a decision becomes an event.
+2. One question at a time: after an event that needs an answer nothing is read until `answer`. The one exception
+   to the order is `shut_down`, which ends the session at any moment.
+3. A 421, whoever gives it, ends the session: the next event is Closing, and input is thrown away from then on.
+4. DATA ends at CRLF.CRLF and nowhere else, BDAT after its octets. A content that breaks a rule (smtp/intake) is
+   swallowed to its true end, gets one refusal there, and is reported as ContentRefused. Chunks may have been handed
+   out before. A DATA that the session refuses leaves the transaction open; a BDAT series that fails is over, and its
+   transaction waits for RSET.
+5. Talking out of turn ends the session: octets before the banner, behind STARTTLS, or behind a DATA that is legal or
+   lacks only recipients, before its reply. What its sender means as content must never run as commands.
+6. After the TLS handshake nothing is known of before but the counts of errors and failed logins (RFC 3207 section 4.2).
+7. The limits of smtp/rules end the session with 421 in place of the reply that was due. Errors, refused recipients and
+   junk are counted since the last accepted message; failed logins for good.
+
+Memory: a line costs at most LOGIN_LINE_LIMIT octets, content is passed on as it comes. Octets that arrive while an
+answer is awaited are held: stop reading when `buffered` grows (smtp/conversation cuts off who doesn't).
+
+Known weakness: the machine does not know the time. Timeouts are the session's, and so are clients that send contents
+or refused commands for ever without breaking a rule.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from valija.mail.reply import Reply
+from valija.smtp import answers, commands
+from valija.smtp.buffer import LineTooLong
+from valija.smtp.commands import Chunk, Refused
+from valija.smtp.conversation import Conversation, Reader
+from valija.smtp.events import (
+    Auth,
+    AuthCancelled,
+    AuthResponse,
+    ContentChunk,
+    ContentEnd,
+    ContentRefused,
+    Data,
+    Event,
+    Hello,
+    Mail,
+    Rcpt,
+    Reset,
+    StartTls,
+)
+from valija.smtp.extensions import banner, ehlo_reply, helo_reply
+from valija.smtp.intake import ChunkedContent, DottedContent
+from valija.smtp.rules import ServerRules
+from valija.smtp.states import IN_A_TRANSACTION, LEGAL, TABLE, TABLE_WITHOUT_LOGINS, State
+
+__all__ = ["ServerMachine", "ServerRules"]
+
+_TLS_HANDSHAKE: Final = b"\x16\x03"  # how a TLS client begins (RFC 8446 section 5.1)
+
+
+class ServerMachine(Conversation):
+    """One connection's state. See the module's rules; nothing here raises for what a client does."""
+
+    __slots__ = (
+        "_content",
+        "_left",
+        "_mechanisms",
+        "_out_of_turn",
+        "_recipients",
+        "_smtputf8",
+        "_state",
+        "_swallowed_for",
+        "_table",
+        "authenticated",
+        "extended",
+        "hello_name",
+        "tls_active",
+    )
+
+    def __init__(
+        self,
+        rules: ServerRules,
+        *,
+        tls_active: bool = False,
+        mechanisms: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
+        super().__init__(rules, ServerMachine._read_out_of_turn)
+        self.tls_active = tls_active
+        self.authenticated = False
+        self.extended = False  # EHLO, not HELO
+        self.hello_name = ""
+        self._mechanisms = mechanisms
+        self._table = TABLE if rules.takes_logins else TABLE_WITHOUT_LOGINS
+        self._state = State.START
+        self._out_of_turn = answers.BEFORE_BANNER
+        self._recipients = 0
+        self._smtputf8 = False
+        self._content: DottedContent | ChunkedContent = DottedContent(rules.size_limit)
+        self._left = 0  # octets of a chunk that is swallowed
+        self._swallowed_for = answers.RESET_FIRST
+
+    def greet(self) -> None:
+        """Queue the banner."""
+        if self.closed:
+            return
+        if self.buffered:
+            self._end(answers.BEFORE_BANNER)
+            return
+        self._send(banner(self.rules))
+        self._read = ServerMachine._read_command
+
+    def tls_started(self) -> None:
+        """The handshake that StartTls asked for is done: forget all that was learnt in clear."""
+        if self.closed:
+            return
+        self._input.clear()
+        self.tls_active = True
+        self.extended = False
+        self.hello_name = ""
+        self._state = State.START
+        self._read = ServerMachine._read_command
+
+    @property
+    def in_transaction(self) -> bool:
+        """Between an accepted MAIL and the end of its content, or RSET."""
+        return self._state in IN_A_TRANSACTION
+
+    @property
+    def in_content(self) -> bool:
+        """The next octets are content."""
+        return self._read in _CONTENT_READERS
+
+    # Reading: each of these returns whether it made progress
+
+    def _read_out_of_turn(self) -> bool:
+        if not self.buffered:
+            return False
+        self._end(self._out_of_turn)
+        return True
+
+    def _read_command(self) -> bool:
+        if self._state is State.START and self._input.starts_with(_TLS_HANDSHAKE):
+            self._end(answers.FOREIGN)
+            return True
+        try:
+            line = self._input.take_line()
+            if line is None:
+                return False
+            command, argument = commands.split(line)
+            refusal = self._table[self._state].get(command, answers.UNKNOWN)
+            if refusal is LEGAL:
+                _COMMANDS[command](self, argument)
+            else:
+                self._refuse_command(command, argument, refusal)
+        except Refused as fault:
+            self._refuse(fault.reply)
+        except LineTooLong as fault:
+            if fault.hopeless or commands.is_foreign(fault.start):
+                self._end(answers.LINE_TOO_LONG)
+            else:
+                self._refuse(answers.LINE_TOO_LONG)
+        return True
+
+    def _refuse_command(self, command: str, argument: str, refusal: Reply) -> None:
+        if command == "BDAT":
+            self._swallow_chunk(commands.chunk(argument), refusal)
+        elif command == "AUTH":
+            self._input.forget_used()
+            self._refuse(refusal)
+        elif refusal is answers.UNKNOWN and commands.is_foreign(command.encode()):
+            self._end(answers.FOREIGN)
+        elif command == "DATA" and refusal is answers.NO_RECIPIENTS and self.buffered:
+            self._end(answers.AHEAD_OF_354)
+        else:
+            self._refuse(refusal)
+
+    def _read_response(self) -> bool:
+        try:
+            line = self._input.take_line(response=True)
+            if line is None:
+                return False
+            self._input.forget_used()
+            self._read = ServerMachine._read_command
+            if line == b"*":
+                self._events.append(AuthCancelled(malformed=False))
+                self._send_idle(answers.AUTH_CANCELLED)
+            else:
+                self._events.append(AuthResponse(commands.sasl_response(line)))
+        except Refused as fault:
+            self._cancel_login(fault.reply)
+        except LineTooLong as fault:
+            self._cancel_login(answers.LINE_TOO_LONG, hopeless=fault.hopeless)
+        return True
+
+    def _read_data(self) -> bool:
+        passed, ended = self._content.read(self._input)
+        if passed:
+            self._events.append(ContentChunk(passed))
+        if self._content.is_hopeless():
+            self._give_up_content()
+        elif ended:
+            self._content_ended()
+        return ended or bool(self._events)
+
+    def _read_chunk(self) -> bool:
+        passed, ended = self._content.read(self._input)
+        if passed:
+            self._events.append(ContentChunk(passed))
+        if ended:
+            self._chunk_ended()
+        return ended or bool(passed)
+
+    def _read_swallowed(self) -> bool:
+        self._left -= len(self._input.take(self._left))
+        if self._left:
+            return False
+        self._read = ServerMachine._read_command
+        self._send(self._swallowed_for)
+        return True
+
+    # Commands, in the states where they are legal
+
+    def _ehlo(self, argument: str) -> None:
+        self._greeted(commands.hello(argument), extended=True)
+        self._send_idle(ehlo_reply(self.rules, self.tls_active, self._mechanisms()))
+
+    def _helo(self, argument: str) -> None:
+        self._greeted(commands.hello(argument), extended=False)
+        self._send_idle(helo_reply(self.rules))
+
+    def _greeted(self, name: str, *, extended: bool) -> None:
+        self._drop_transaction()
+        self.hello_name, self.extended = name, extended
+        if self.rules.demands_tls and not self.tls_active:
+            self._state = State.CLEAR
+        elif self.rules.takes_logins and not self.authenticated:
+            self._state = State.STRANGER
+        else:
+            self._state = State.READY
+        self._events.append(Hello(name, extended))
+
+    def _mail(self, argument: str) -> None:
+        command = commands.mail(argument, extended=self.extended)
+        if 0 < self.rules.size_limit < command.size:
+            self._send_idle(answers.TOO_BIG)
+        else:
+            self._events.append(command)
+
+    def _rcpt(self, argument: str) -> None:
+        recipient = commands.rcpt(argument, extended=self.extended, smtputf8=self._smtputf8)
+        if self._recipients >= self.rules.recipient_limit:
+            self._send(answers.TOO_MANY_RECIPIENTS)
+        else:
+            self._events.append(Rcpt(recipient))
+
+    def _data(self, argument: str) -> None:
+        _no_argument(argument)
+        if self.buffered:
+            self._end(answers.AHEAD_OF_354)
+            return
+        self._content = DottedContent(self.rules.size_limit)
+        self._events.append(Data())
+
+    def _bdat(self, argument: str) -> None:
+        begun = self._state is State.CHUNKING
+        try:
+            chunk = commands.chunk(argument)
+        except Refused as fault:
+            if not begun:
+                raise
+            self._spoil(fault.reply)
+            return
+        if not begun:
+            self._content = ChunkedContent(self.rules.size_limit)
+        assert isinstance(self._content, ChunkedContent)
+        if self._content.is_hopeless(chunk.size):
+            self._give_up_content()
+            return
+        self._content.expect(chunk)
+        if begun:
+            self._read = ServerMachine._read_chunk
+        else:
+            self._left = chunk.size  # to be swallowed if the session refuses
+            self._events.append(Data())
+
+    def _rset(self, argument: str) -> None:
+        _no_argument(argument)
+        self._drop_transaction()
+        self._send_idle(answers.OK)
+
+    def _noop(self, argument: str) -> None:
+        self._send_idle(answers.OK)
+
+    def _help(self, argument: str) -> None:
+        self._send_idle(answers.HELP)
+
+    def _vrfy(self, argument: str) -> None:
+        commands.verify(argument)
+        self._send_idle(answers.CANNOT_VERIFY)
+
+    def _quit(self, argument: str) -> None:
+        _no_argument(argument)
+        self._end(answers.BYE)
+
+    def _starttls(self, argument: str) -> None:
+        _no_argument(argument)
+        if self.tls_active:
+            raise Refused(answers.ALREADY_TLS)
+        if not self.rules.offers_starttls:
+            raise Refused(answers.NOT_IMPLEMENTED)
+        if self.buffered:
+            self._end(answers.AHEAD_OF_TLS)
+            return
+        self._drop_transaction()
+        self._send(answers.READY_FOR_TLS)
+        self._events.append(StartTls())
+        self._out_of_turn = answers.AHEAD_OF_TLS
+        self._read = ServerMachine._read_out_of_turn
+
+    def _auth(self, argument: str) -> None:
+        self._input.forget_used()
+        try:
+            self._events.append(commands.auth(argument))
+        except Refused as fault:
+            if fault.reply is not answers.BAD_BASE64:
+                raise
+            self._fail_login(fault.reply)
+
+    # Answers of the session
+
+    def _answered(self, question: Event, reply: Reply) -> None:
+        _ANSWERED[type(question)](self, question, reply)
+
+    def _mail_answered(self, question: Event, reply: Reply) -> None:
+        if not reply.is_positive:
+            self._send_idle(reply)
+            return
+        assert isinstance(question, Mail)
+        self._state, self._smtputf8 = State.MAILED, question.smtputf8
+        self._send(reply)
+
+    def _rcpt_answered(self, _question: Event, reply: Reply) -> None:
+        limit = None
+        if reply.is_positive:
+            self._state = State.ADDRESSED
+            self._recipients += 1
+        elif reply.is_permanent:
+            limit = self._tally.refused_recipient()
+        self._send_unless(limit, reply)
+
+    def _data_answered(self, _question: Event, reply: Reply) -> None:
+        if isinstance(self._content, ChunkedContent):
+            self._chunk_answered(reply)
+        elif self.buffered:
+            self._end(answers.AHEAD_OF_354)
+        elif reply.code == 354:
+            self._send(reply)
+            self._read = ServerMachine._read_data
+        else:
+            self._send_idle(reply)
+
+    def _chunk_answered(self, reply: Reply) -> None:
+        if reply.code == 354:
+            self._state = State.CHUNKING
+            self._read = ServerMachine._read_chunk
+        else:
+            self._state = State.SPOILT
+            self._swallowed_for = reply
+            self._read = ServerMachine._read_swallowed
+
+    def _content_answered(self, _question: Event, reply: Reply) -> None:
+        self._end_transaction()
+        if reply.is_positive:
+            self._tally.accepted_message()
+        self._send(reply)
+
+    def _auth_answered(self, _question: Event, reply: Reply) -> None:
+        if reply.code == 334:
+            self._read = ServerMachine._read_response
+            self._send(reply)
+        elif reply.is_positive:
+            self.authenticated = True
+            self._state = State.READY
+            self._send(reply)
+        elif reply.code in _FAILED_LOGIN:
+            self._fail_login(reply)
+        else:
+            self._send_idle(reply)
+
+    # Logins that fail, contents that end
+
+    def _fail_login(self, reply: Reply) -> None:
+        self._send_unless(self._tally.failed_login(), reply)
+
+    def _cancel_login(self, reply: Reply, *, hopeless: bool = False) -> None:
+        self._read = ServerMachine._read_command
+        self._events.append(AuthCancelled(malformed=True))
+        if hopeless:
+            self._end(reply)
+        else:
+            self._fail_login(reply)
+
+    def _chunk_ended(self) -> None:
+        self._read = ServerMachine._read_command
+        assert isinstance(self._content, ChunkedContent)
+        if self._content.is_last:
+            self._content_ended()
+        elif self._content.refusal is not None:
+            self._spoil(self._content.refusal)
+        else:
+            self._send(answers.CHUNK_RECEIVED)
+
+    def _content_ended(self) -> None:
+        self._read = ServerMachine._read_command
+        refusal = self._content.refusal
+        if refusal is None:
+            self._events.append(ContentEnd())
+            return
+        self._end_transaction()
+        self._events.append(ContentRefused(refusal))
+        self._send_idle(refusal)
+
+    def _give_up_content(self) -> None:
+        self._events.append(ContentRefused(answers.TOO_BIG))
+        self._end(answers.TOO_BIG)
+
+    def _spoil(self, reply: Reply) -> None:
+        self._state = State.SPOILT
+        self._events.append(ContentRefused(reply))
+        self._refuse(reply)
+
+    def _swallow_chunk(self, chunk: Chunk, refusal: Reply) -> None:
+        # Chunks in the pipeline behind a failed one are no errors of their own (RFC 3030 section 2).
+        limit = self._tally.moved_nothing() if refusal is answers.RESET_FIRST else self._tally.error()
+        if limit is not None:
+            self._end(limit)
+        elif ChunkedContent(self.rules.size_limit).is_hopeless(chunk.size):
+            self._end(answers.TOO_BIG)
+        else:
+            self._left, self._swallowed_for = chunk.size, refusal
+            self._read = ServerMachine._read_swallowed
+
+    def _drop_transaction(self) -> None:
+        if self._state in IN_A_TRANSACTION:
+            self._events.append(Reset())
+            self._end_transaction()
+
+    def _end_transaction(self) -> None:
+        self._state = State.READY
+        self._recipients = 0
+
+
+def _no_argument(argument: str) -> None:
+    if argument:
+        raise Refused(answers.NO_ARGUMENT)
+
+
+_FAILED_LOGIN: Final = (501, 535)
+
+_CONTENT_READERS: Final[tuple[Reader, ...]] = (
+    ServerMachine._read_data,
+    ServerMachine._read_chunk,
+    ServerMachine._read_swallowed,
+)
+
+_COMMANDS: Final[dict[str, Callable[[ServerMachine, str], None]]] = {
+    "EHLO": ServerMachine._ehlo,
+    "HELO": ServerMachine._helo,
+    "MAIL": ServerMachine._mail,
+    "RCPT": ServerMachine._rcpt,
+    "DATA": ServerMachine._data,
+    "BDAT": ServerMachine._bdat,
+    "RSET": ServerMachine._rset,
+    "NOOP": ServerMachine._noop,
+    "HELP": ServerMachine._help,
+    "VRFY": ServerMachine._vrfy,
+    "QUIT": ServerMachine._quit,
+    "STARTTLS": ServerMachine._starttls,
+    "AUTH": ServerMachine._auth,
+}
+
+_ANSWERED: Final[dict[type[Event], Callable[[ServerMachine, Event, Reply], None]]] = {
+    Mail: ServerMachine._mail_answered,
+    Rcpt: ServerMachine._rcpt_answered,
+    Data: ServerMachine._data_answered,
+    ContentEnd: ServerMachine._content_answered,
+    Auth: ServerMachine._auth_answered,
+    AuthResponse: ServerMachine._auth_answered,
+}

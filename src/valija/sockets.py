@@ -1,0 +1,72 @@
+"""Binding the listeners' sockets, one per worker and address, before privileges are dropped.
+
+The supervisor keeps every socket open as long as it lives: connections that wait in the backlog of a worker that died
+are accepted by its successor. SO_REUSEPORT lets the kernel share an address's clients out among the workers.
+"""
+
+import errno
+import socket
+from collections.abc import Mapping, Sequence
+
+from valija.mail.endpoint import Endpoint
+
+BoundSockets = dict[str, list[socket.socket]]
+
+
+class PortTaken(Exception):
+    """An address can't be bound; the message says which, why, and what to do."""
+
+
+def bind_all(listeners: Mapping[str, Sequence[Endpoint]], workers: int) -> list[BoundSockets]:
+    """Return, for each worker, its sockets by role. Raises PortTaken, and then nothing stays bound."""
+    bound: list[BoundSockets] = [{role: [] for role in listeners} for _ in range(workers)]
+    try:
+        for role, endpoints in listeners.items():
+            for endpoint in endpoints:
+                _probe(role, endpoint)
+                for worker in bound:
+                    worker[role].append(_bind(role, endpoint, shared=True))
+    except PortTaken:
+        close_all(bound)
+        raise
+    return bound
+
+
+def close_all(bound: Sequence[BoundSockets]) -> None:
+    """Close every socket."""
+    for worker in bound:
+        for sockets in worker.values():
+            for each in sockets:
+                each.close()
+
+
+def _probe(role: str, endpoint: Endpoint) -> None:
+    """Raise if another program serves the address: with SO_REUSEPORT alone, two servers would share its clients."""
+    _bind(role, endpoint, shared=False).close()
+
+
+def _bind(role: str, endpoint: Endpoint, *, shared: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((endpoint.host, endpoint.port))
+    except OSError as error:
+        bound.close()
+        raise PortTaken(_explain(role, endpoint, error)) from None
+    bound.setblocking(False)
+    return bound
+
+
+def _explain(role: str, endpoint: Endpoint, error: OSError) -> str:
+    remedies = {
+        "EADDRINUSE": "another program uses it: stop that one, or choose another port",
+        "EACCES": "ports below 1024 need root: start valija as root, or by its systemd unit",
+        "EADDRNOTAVAIL": "this machine has no such address: correct it, or use 0.0.0.0 or [::]",
+    }
+    name = errno.errorcode.get(error.errno or 0, "")
+    return f'[{role}] listen = "{endpoint}": {error.strerror}; {remedies.get(name, "choose another address")}'

@@ -1,0 +1,235 @@
+"""The supervisor: one process that binds, drops privileges, starts the workers and keeps them running.
+
+    root: bind the sockets, read the key files  ->  become `user` for good  ->  fork one process per worker
+
+It does no mail itself. It restarts a worker that dies (more slowly when it keeps dying), hosts the control socket,
+passes SIGHUP and SIGTERM on, and leaves last, 30 seconds after SIGTERM at most. The sockets stay open here, so
+that connections waiting for a dead worker are accepted by its successor.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from valija.channel import Channel
+from valija.logs import Log
+from valija.receive.admission import SessionTable
+from valija.sockets import BoundSockets
+
+STOP_PATIENCE: Final = 25.0  # seconds for the workers to end their sessions and attempts
+LAST_CALL: Final = 29.0  # after which a worker that still runs is killed
+LONGEST_PAUSE: Final = 30.0  # between two starts of a worker that keeps dying
+STEADY: Final = 60.0  # seconds of life after which a worker's earlier deaths are forgotten
+FIRST_START: Final = 30.0  # seconds for a worker to become ready
+
+WorkerMain = Callable[[int, BoundSockets, SessionTable, socket.socket], int]
+
+
+@dataclass
+class _Worker:
+    """One worker's place: its sockets stay, its process may change."""
+
+    number: int
+    sockets: BoundSockets
+    pid: int = 0
+    channel: Channel | None = None
+    started: float = 0.0
+    deaths: int = 0
+    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    status: dict[str, Any] = field(default_factory=dict)
+    refusal: str = ""
+
+
+class Supervisor:
+    """Keeps the workers running. `run_worker` is what a forked process does; it returns its exit status."""
+
+    def __init__(
+        self,
+        bound: list[BoundSockets],
+        run_worker: WorkerMain,
+        read_configuration: Callable[[], str],
+        log: Log,
+    ) -> None:
+        self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
+        self._table = SessionTable.shared(len(bound))
+        self._run_worker = run_worker
+        self._read_configuration = read_configuration
+        self._log = log
+        self._stop = asyncio.Event()
+        self._failed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """Run until told to stop; return the exit status."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        gc.freeze()  # what is loaded now is shared by all workers: keep their collectors from touching it
+        for worker in self._workers:
+            await self._start(worker)
+        if not await self._all_ready():
+            self._failed = True
+        else:
+            self._log.info("ready", pid=os.getpid(), workers=[worker.pid for worker in self._workers])
+            await self._stop.wait()
+        await self._end()
+        return 1 if self._failed else 0
+
+    # What the control socket asks
+
+    def reload(self) -> list[str]:
+        """Pass a new configuration on; on any fault keep the old one. Returns the faults."""
+        try:
+            text = self._read_configuration()
+        except Exception as error:
+            self._log.error("reload refused, the configuration in force stays", reason=str(error))
+            return str(error).splitlines()
+        self._tell({"do": "reload", "text": text})
+        self._log.info("reloaded")
+        return []
+
+    def queue_changed(self) -> None:
+        """Have the workers look into their queues again."""
+        self._tell({"do": "queue-changed"})
+
+    def status(self) -> list[dict[str, Any]]:
+        """What is known of each worker."""
+        return [{"number": w.number, "pid": w.pid, "deaths": w.deaths, **w.status} for w in self._workers]
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for worker in self._workers:
+            if worker.channel is not None:
+                worker.channel.send(message)
+
+    # Starting
+
+    async def _start(self, worker: _Worker) -> None:
+        ours, theirs = socket.socketpair()
+        worker.is_ready.clear()
+        worker.gone.clear()
+        worker.started = asyncio.get_running_loop().time()
+        keep = {each.fileno() for sockets in worker.sockets.values() for each in sockets} | {theirs.fileno()}
+        pid = os.fork()
+        if pid == 0:
+            _become_worker(lambda: self._run_worker(worker.number, worker.sockets, self._table, theirs), keep)
+        theirs.close()
+        worker.pid = pid
+        worker.channel = await Channel.over(ours)
+        self._watch(worker, os.pidfd_open(pid))
+        self._keep(asyncio.create_task(self._listen(worker, worker.channel)))
+
+    async def _listen(self, worker: _Worker, channel: Channel) -> None:
+        async for message in channel.messages():
+            match message.get("is"):
+                case "ready":
+                    worker.is_ready.set()
+                case "refused":
+                    worker.refusal = str(message.get("why"))
+                case "status":
+                    worker.status = message
+        channel.close()
+
+    async def _all_ready(self) -> bool:
+        waits = [asyncio.create_task(worker.is_ready.wait()) for worker in self._workers]
+        deaths = [asyncio.create_task(worker.gone.wait()) for worker in self._workers]
+        stop = asyncio.create_task(self._stop.wait())
+        everyone = asyncio.ensure_future(asyncio.gather(*waits))
+        await asyncio.wait([everyone, stop, *deaths], timeout=FIRST_START, return_when=asyncio.FIRST_COMPLETED)
+        ready = everyone.done() or stop.done()
+        for task in (everyone, stop, *deaths):
+            task.cancel()
+        if not ready:
+            for worker in self._workers:
+                if worker.refusal:
+                    self._log.error("worker refused to start", worker=worker.number, reason=worker.refusal)
+        return ready
+
+    # Ends
+
+    def _watch(self, worker: _Worker, pidfd: int) -> None:
+        loop = asyncio.get_running_loop()
+
+        def reap() -> None:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+            _, status = os.waitpid(worker.pid, 0)
+            self._has_ended(worker, os.waitstatus_to_exitcode(status))
+
+        loop.add_reader(pidfd, reap)
+
+    def _has_ended(self, worker: _Worker, code: int) -> None:
+        worker.gone.set()
+        worker.channel = None
+        was_ready = worker.is_ready.is_set()
+        if self._stop.is_set():
+            return
+        how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+        self._log.error("worker died", worker=worker.number, pid=worker.pid, how=how)
+        worker.pid = 0
+        if not was_ready and worker.deaths == 0:
+            return  # the first start: _all_ready gives up
+        loop = asyncio.get_running_loop()
+        lived = loop.time() - worker.started
+        worker.deaths = 1 if lived > STEADY else worker.deaths + 1
+        pause = 0.0 if worker.deaths == 1 else min(LONGEST_PAUSE, 0.1 * 2**worker.deaths)
+        loop.call_later(pause, self._restart, worker)
+
+    def _restart(self, worker: _Worker) -> None:
+        if not self._stop.is_set():
+            self._keep(asyncio.create_task(self._start(worker)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Hold on to a task until it ends: the loop itself does not."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end(self) -> None:
+        self._stop.set()
+        self._log.info("stopping")
+        running = [worker for worker in self._workers if worker.pid and not worker.gone.is_set()]
+        self._tell({"do": "stop"})
+        ends = [asyncio.create_task(worker.gone.wait()) for worker in running]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=LAST_CALL)
+            if late:
+                for worker in running:
+                    if not worker.gone.is_set():
+                        self._log.error("worker killed, it did not stop in time", worker=worker.number, pid=worker.pid)
+                        os.kill(worker.pid, signal.SIGKILL)
+                await asyncio.wait(late, timeout=5)
+        self._log.info("stopped")
+
+
+def _become_worker(run: Callable[[], int], keep: set[int]) -> None:
+    """Leave the supervisor's loop behind in a forked process, run, and end the process. Never returns."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches all; the supervisor decides
+        asyncio._set_running_loop(None)
+        asyncio.set_event_loop(None)
+        _close_all_but(keep | {0, 1, 2})
+        status = run()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _close_all_but(keep: set[int]) -> None:
+    """Close what belongs to the supervisor or to other workers: their ends must close when they die."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(int(name))

@@ -1,0 +1,218 @@
+"""The server's certificate while it runs: found or made at the start, renewed without anybody noticing.
+
+    store = CertificateStore(options, "mail.example.org", data_dir, log, time.time)
+    store.load()                 # at the start; raises CertificateFaults
+    store.context                # for each handshake
+    store.refresh()              # every few seconds, and on SIGHUP: costs two stat() calls when nothing changed
+
+A changed file is taken up by the next refresh, for handshakes from then on; sessions that are open keep theirs. A pair
+that is broken, or half written (the chain first, the key seconds later), leaves the one in use where it is, and is said
+once. A process that may read root's keys calls read_pair() before it drops its privileges, and from_pem() after that;
+workers that are forked from one store share its session tickets.
+
+Known weakness: where only root can read a renewed key, the running server cannot take it up.
+"""
+
+import contextlib
+import fcntl
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from valija.logs import Log
+from valija.tls.contexts import server_context
+from valija.tls.options import TlsOptions
+from valija.tls.pair import CertificatePair, PairFault, certificate_summary, check_pair, read_pair
+from valija.tls.self_signed import make_self_signed
+
+RENEW_BEFORE: Final = 30 * 86400.0  # seconds before its end that a self-signed certificate is replaced
+_UNSETTLED: Final = 2.0  # a file this fresh, in seconds, may change again without changing its time
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
+class CertificateFaults(Exception):
+    """There is no certificate to start with; `faults` says of each file why, and the text is one line per fault."""
+
+    def __init__(self, faults: list[PairFault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+class CertificateStore:
+    """Holds the pair in use and its context."""
+
+    def __init__(
+        self, options: TlsOptions, hostname: str, data_dir: Path, log: Log, clock: Callable[[], float]
+    ) -> None:
+        self._options = options
+        self._hostname = hostname
+        self._folder = data_dir / "tls"
+        self._log = log
+        self._clock = clock
+        self._seen: Stamp | None = None
+        self._said = ""
+        self._renew_at = float("inf")
+        self.pair: CertificatePair
+        self.context: ssl.SSLContext
+
+    @classmethod
+    def from_pem(
+        cls,
+        pair: CertificatePair,
+        *,
+        options: TlsOptions,
+        hostname: str,
+        data_dir: Path,
+        log: Log,
+        clock: Callable[[], float],
+    ) -> "CertificateStore":
+        """Return a store that begins with a pair somebody else has read. Raises CertificateFaults."""
+        store = cls(options, hostname, data_dir, log, clock)
+        store._start_with(pair, [])
+        store._seen = store._stamp()
+        return store
+
+    def load(self) -> None:
+        """Find the certificate, or make it. What is wrong with it but does not stop it is logged.
+
+        Raises CertificateFaults where there is none that could be used.
+        """
+        self._seen = self._settled_stamp()
+        self._start_with(*self._obtain())
+
+    def refresh(self) -> bool:
+        """Take up a pair that has changed on disk; return whether the context is a new one. Never raises for files."""
+        stamp = self._settled_stamp()
+        if stamp is not None and stamp == self._seen and self._clock() < self._renew_at:
+            return False
+        self._seen = stamp
+        try:
+            pair, faults = self._obtain()
+        except CertificateFaults as error:
+            self._keep(error.faults)
+            return False
+        return self._consider(pair, faults)
+
+    def _start_with(self, pair: CertificatePair, faults: list[PairFault]) -> None:
+        faults = faults + check_pair(pair, self._hostname, self._clock())
+        if any(fault.is_fatal for fault in faults):
+            raise CertificateFaults(faults)
+        for fault in faults:
+            self._log.warning("certificate fault", file=fault.value, reason=fault.reason, remedy=fault.remedy)
+        self._take(pair)
+
+    def _consider(self, pair: CertificatePair, faults: list[PairFault]) -> bool:
+        if not faults and (pair.chain_pem, pair.key_pem) == (self.pair.chain_pem, self.pair.key_pem):
+            self._said = ""
+            return False
+        now = self._clock()
+        faults = faults + check_pair(pair, self._hostname, now)
+        is_better = not faults or bool(check_pair(self.pair, self._hostname, now))
+        if any(fault.is_fatal for fault in faults) or not is_better:
+            self._keep(faults)
+            return False
+        self._take(pair)
+        self._said = ""
+        summary = certificate_summary(pair)
+        self._log.info("certificate renewed", file=pair.chain_file, names=summary.names, sha256=summary.sha256)
+        return True
+
+    def _keep(self, faults: list[PairFault]) -> None:
+        """Say once why a new pair is not taken."""
+        reason = "; ".join(map(str, faults))
+        if reason != self._said:
+            self._said = reason
+            self._log.error("certificate not renewed, the one in use stays", reason=reason)
+
+    def _take(self, pair: CertificatePair) -> None:
+        self.context = server_context(pair.chain_pem, pair.key_pem)
+        self.pair = pair
+        if self._is_made_here:
+            self._renew_at = certificate_summary(pair).not_after - RENEW_BEFORE
+
+    # Where the pair comes from
+
+    @property
+    def _is_made_here(self) -> bool:
+        return self._options.certificate != "files"
+
+    @property
+    def _paths(self) -> tuple[str, str]:
+        if self._is_made_here:
+            return str(self._folder / "self-signed.pem"), str(self._folder / "self-signed.key")
+        return self._options.cert_file, self._options.key_file
+
+    def _obtain(self) -> tuple[CertificatePair, list[PairFault]]:
+        if not self._is_made_here:
+            return read_pair(*self._paths)
+        try:
+            return self._self_signed(), []
+        except OSError as error:
+            what = f"the self-signed certificate cannot be kept there: {error.strerror}"
+            remedy = "let the service's user write to data_dir"
+            raise CertificateFaults([PairFault(str(self._folder), what, remedy)]) from None
+
+    def _self_signed(self) -> CertificatePair:
+        """Return the pair that was made, or make it: once, whatever number of processes ask."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with _locked(self._folder):
+            pair, faults = read_pair(*self._paths)
+            if faults or not self._is_still_good(pair):
+                made = make_self_signed(self._hostname, self._clock())
+                pair = CertificatePair(made.chain_pem, made.key_pem, *self._paths)
+                _replace(Path(pair.key_file), pair.key_pem)
+                _replace(Path(pair.chain_file), pair.chain_pem)
+        return pair
+
+    def _is_still_good(self, pair: CertificatePair) -> bool:
+        """Whether a pair made earlier serves on. A clock that is behind is no reason to make another one."""
+        faults = check_pair(pair, self._hostname, _moment_of_validity(pair))
+        return not faults and self._clock() < certificate_summary(pair).not_after - RENEW_BEFORE
+
+    def _stamp(self) -> Stamp:
+        return tuple(map(_stamp_of, self._paths))
+
+    def _settled_stamp(self) -> Stamp | None:
+        """Return what tells one state of the files from another; None while they are too fresh to tell."""
+        stamp = self._stamp()
+        newest = max((each[0] for each in stamp if each), default=0) / 1e9
+        return None if abs(self._clock() - newest) < _UNSETTLED else stamp
+
+
+def _moment_of_validity(pair: CertificatePair) -> float:
+    try:
+        return certificate_summary(pair).not_before
+    except ValueError:
+        return 0.0
+
+
+def _stamp_of(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file for its owner alone, whole or not at all."""
+    draft = path.with_suffix(path.suffix + ".new")
+    draft.unlink(missing_ok=True)
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

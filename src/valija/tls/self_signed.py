@@ -1,0 +1,53 @@
+"""A certificate of the server's own making, so that mail is encrypted from the first start on.
+
+    chain_pem, key_pem = make_self_signed("mail.example.org", now)
+
+It names nobody that others trust: servers that send here encrypt with it all the same, while mail programs ask their
+user once. It lives long, because each renewal would make them ask again.
+"""
+
+import datetime
+import ipaddress
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from valija.tls.pair import CertificatePair
+
+LIFETIME: Final = datetime.timedelta(days=3650)
+_CLOCK_SKEW: Final = datetime.timedelta(days=1)
+_MAX_COMMON_NAME: Final = 64  # RFC 5280, ub-common-name
+
+
+def make_self_signed(hostname: str, now: float) -> CertificatePair:
+    """Return a new pair for a host name or address: ECDSA on P-256, valid for ten years from a day ago."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:_MAX_COMMON_NAME])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start - _CLOCK_SKEW)
+        .not_valid_after(start + LIFETIME)
+        .add_extension(x509.SubjectAlternativeName([_general_name(hostname)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return CertificatePair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
+
+
+def _general_name(hostname: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(hostname.strip("[]")))
+    except ValueError:
+        return x509.DNSName(hostname)

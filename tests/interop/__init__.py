@@ -1,0 +1,1 @@
+"""valija and the programs it has to get along with, as Debian ships them."""
