@@ -56,7 +56,7 @@ def test_a_broken_contract_is_noticed(tmp_path: Path, module: str, forbidden: st
 def test_each_module_has_its_layer() -> None:
     contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
-    placed = {name.strip(" ()") for layer in layers for name in layer.replace("|", ":").split(":")}
+    placed = {name.strip(" ()\n") for layer in layers for name in layer.replace("|", ":").split(":")}
     source = PROJECT / "src"
     modules = {".".join(path.relative_to(source).with_suffix("").parts) for path in source.rglob("*.py")}
     names = {module.removesuffix(".__init__") for module in modules} - {"valija", "valija.queue"}

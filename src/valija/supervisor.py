@@ -139,18 +139,18 @@ class Supervisor:
         channel.close()
 
     async def _all_ready(self) -> bool:
-        waits = [asyncio.create_task(worker.is_ready.wait()) for worker in self._workers]
-        deaths = [asyncio.create_task(worker.gone.wait()) for worker in self._workers]
-        stop = asyncio.create_task(self._stop.wait())
-        everyone = asyncio.ensure_future(asyncio.gather(*waits))
-        await asyncio.wait([everyone, stop, *deaths], timeout=FIRST_START, return_when=asyncio.FIRST_COMPLETED)
+        """Wait for every worker's word; False where one has died or is silent for too long."""
+        everyone = asyncio.gather(*(worker.is_ready.wait() for worker in self._workers))
+        ends = [asyncio.ensure_future(worker.gone.wait()) for worker in self._workers]
+        stop = asyncio.ensure_future(self._stop.wait())
+        waits: list[asyncio.Future[Any]] = [everyone, stop, *ends]
+        await asyncio.wait(waits, timeout=FIRST_START, return_when=asyncio.FIRST_COMPLETED)
         ready = everyone.done() or stop.done()
-        for task in (everyone, stop, *deaths):
-            task.cancel()
+        for wait in waits:
+            wait.cancel()
         if not ready:
             for worker in self._workers:
-                if worker.refusal:
-                    self._log.error("worker refused to start", worker=worker.number, reason=worker.refusal)
+                self._log.error("worker did not start", worker=worker.number, reason=worker.refusal or "see above")
         return ready
 
     # Ends

@@ -10,7 +10,10 @@ from valija.demo.story import LogLine, Story, read_line
 from valija.logs import LogBuffer, build_log
 
 ACCEPTED = "2026-11-25T02:30:14.123Z info  accepted  queue_id=3f2a login=demo@example.org tls_version=TLSv1.3"
-DELIVERED = "2026-11-25T02:30:14.130Z info  delivered  queue_id=3f2a recipient=you@example.net tls=encrypted tls_version=TLSv1.3"
+DELIVERED = (
+    "2026-11-25T02:30:14.130Z info  attempt  queue_id=3f2a recipient=you@example.net outcome=delivered "
+    "remote=sink.localhost tls=encrypted tls_version=TLSv1.3"
+)
 CONTENT = (
     b"Received: from x (localhost [127.0.0.1]) by localhost with ESMTPSA id 3f2a;\r\n Wed, 25 Nov 2026\r\n"
     b"From: demo@example.org\r\nSubject: =?utf-8?q?caf=C3=A9?=\r\n\r\nHello\x1b[2J\r\nthere\r\n"
@@ -60,7 +63,17 @@ def test_one_line_says_it_all() -> None:
 def test_a_deferral_has_its_reason() -> None:
     (line,) = _tell(
         ACCEPTED,
-        '2026-11-25T02:30:14.130Z info  deferred  queue_id=3f2a recipient=you@example.net reply="451 4.3.0 later"',
+        "2026-11-25T02:30:14.130Z info  attempt  queue_id=3f2a recipient=you@example.net outcome=deferred "
+        'remote=sink.localhost tls=none tls_version="" reply="451 4.3.0 later"',
     )
     assert line.startswith("3f2a deferred to you@example.net ")
     assert line.endswith(": 451 4.3.0 later")
+
+
+def test_mail_for_a_hosted_user_stays() -> None:
+    (line,) = _tell(
+        ACCEPTED,
+        "2026-11-25T02:30:14.130Z info  attempt  queue_id=3f2a recipient=demo@example.org outcome=delivered "
+        'remote="" tls=none tls_version=""',
+    )
+    assert line == "3f2a delivered to demo@example.org (in over TLSv1.3, logged in: demo@example.org; kept here)"

@@ -42,7 +42,7 @@ def test_postfix_delivers_over_starttls(live: Live) -> None:
     assert re.search(r"^from mx\.postfix\.example .* by mail\.example\.org .*with ESMTPS", ours), ours
     assert "by mx.postfix.example (Postfix)" in theirs
     assert content.startswith(b"Return-Path: <bob@postfix.example>\n")
-    server.wait_for_log(r"tls=TLSv1\.3.*")
+    server.wait_for_log(r"accepted .*role=smtpd .*protocol=ESMTPS tls_version=TLSv1\.3")
 
 
 @pytest.mark.parametrize("offered", ["starttls", "clear"])
@@ -61,11 +61,11 @@ def test_valija_delivers_to_postfix(live: Live, tmp_path: Path, offered: str) ->
     assert re.search(r"by mail\.example\.org .*with ESMTPSA", ours), ours
     if offered == "starttls":
         assert re.search(r"\(using TLSv1\.3 with cipher .* by mx\.postfix\.example \(Postfix\) with ESMTPS", theirs)
-        server.wait_for_log(r"delivered.*tls=encrypted|tls=encrypted.*delivered")
+        server.wait_for_log("outcome=delivered .*tls=encrypted tls_version=TLSv1.3")
     else:
         assert " with ESMTP id " in theirs
         assert "TLS" not in theirs
-        server.wait_for_log(r"delivered.*tls=none|tls=none.*delivered")
+        server.wait_for_log("outcome=delivered .*tls=none")
 
 
 def test_encrypt_defers_where_postfix_offers_no_tls(live: Live) -> None:
@@ -73,7 +73,7 @@ def test_encrypt_defers_where_postfix_offers_no_tls(live: Live) -> None:
         server = live(_relaying_to(postfix, tls_security_level="encrypt"))
         server.add_user("alice@example.org", "secret")
         server.submit("alice@example.org", "secret", f"bob@{DOMAIN}", message("hello"))
-        server.wait_for_log("deferred")
+        server.wait_for_log("outcome=deferred")
         queued = server.queue()
     assert [recipient["address"] for each in queued for recipient in each["recipients"]] == [f"bob@{DOMAIN}"]
     assert re.search("4\\.7\\.|TLS", queued[0]["recipients"][0]["last_reply"])

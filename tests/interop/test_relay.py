@@ -90,7 +90,7 @@ def test_a_trusted_network_relays(setting: Setting) -> None:
 def test_a_stranger_reaches_a_hosted_user(setting: Setting) -> None:
     with smtplib.SMTP(HOST, setting.server.smtpd, timeout=20) as client:
         client.sendmail("friend@remote.example", ["alice@example.org"], message("welcome").as_bytes())
-    setting.server.wait_for_log(r"delivered.*alice@example\.org|alice@example\.org.*delivered")
+    setting.server.wait_for_log(r"recipient=alice@example\.org outcome=delivered")
 
 
 @pytest.mark.parametrize("listener", ["submission", "submissions"])

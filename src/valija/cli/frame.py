@@ -15,12 +15,15 @@ import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 import msgspec
 
 from valija.config.faults import ConfigError, printable
+
+if TYPE_CHECKING:
+    from valija.config import Config
 
 P = ParamSpec("P")
 
@@ -47,13 +50,13 @@ class Call:
         self.config_path = config_path or find()
         self.as_json = as_json
 
-    def load(self) -> "Any":
+    def load(self) -> "Config":
         """Return the configuration. Raises ConfigError."""
         from valija.config import load
 
         return load(self.config_path)
 
-    def enter(self) -> "Any":
+    def enter(self) -> "Config":
         """Return the configuration, as the user whose files lie in `data_dir`. Raises ConfigError, PrivilegeError."""
         from valija.privileges import enter_data_dir
 
@@ -88,7 +91,9 @@ def command(
                 raise Refusal(str(reason)) from None
 
         option = click.Path(path_type=Path, dir_okay=False)
-        with_config = click.option("-c", "--config", "config_path", type=option, metavar="FILE", help="The configuration.")
+        with_config = click.option(
+            "-c", "--config", "config_path", type=option, metavar="FILE", help="The configuration."
+        )
         with_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
         group.command(name, context_settings=_CONTEXT)(with_config(with_json(run)))
         return function

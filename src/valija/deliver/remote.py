@@ -14,6 +14,7 @@ limited per destination only.
 import asyncio
 from typing import Final
 
+from valija.deliver.attempt_log import tell
 from valija.deliver.connect import Connector
 from valija.deliver.errand import Attempt, Errand
 from valija.deliver.hosts import Surroundings
@@ -46,7 +47,7 @@ class RemoteAgent:
         attempt = Attempt(job, self._loop)
         self._destination(job.route).submit(Errand(attempt, job.numbers))
         outcomes = await attempt.done
-        self._tell(job, outcomes, self._loop.time() - began)
+        tell(self._log, job, outcomes, self._loop.time() - began)
         return outcomes
 
     async def close(self) -> None:
@@ -80,22 +81,3 @@ class RemoteAgent:
                 del self._destinations[route]
         busy = self._destinations or self._connector.sessions
         self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep) if busy else None
-
-    def _tell(self, job: Job, outcomes: list[Outcome], seconds: float) -> None:
-        tell = self._log.info
-        for outcome in outcomes:
-            tls = outcome.tls
-            tell(
-                "attempt",
-                queue_id=job.queue_id,
-                recipient=job.envelope.recipients[outcome.number].address,
-                outcome=outcome.state.value,
-                next_hop=job.route.next_hop,
-                remote=outcome.remote,
-                remote_address=outcome.remote_address,
-                tls=outcome.channel.value,
-                tls_version=tls.version if tls else "",
-                cipher=tls.cipher if tls else "",
-                reply=str(outcome.reply),
-                seconds=round(seconds, 3),
-            )

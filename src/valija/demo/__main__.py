@@ -5,7 +5,9 @@ It ends with the server; Ctrl-C and SIGTERM end the server.
 
 import asyncio
 import signal
+import ssl
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,7 @@ from valija.demo.setting import DOMAIN, HOST, LOGIN, VALIJA, CannotStart, Settin
 from valija.demo.sink import Sink
 from valija.demo.story import Story, read_line
 from valija.tls.contexts import server_context
-from valija.tls.self_signed import self_signed
+from valija.tls.self_signed import make_self_signed
 
 ROLES: Final = ("smtpd", "submission", "submissions")
 PORTS: Final = (2525, 2587, 2465)
@@ -41,7 +43,7 @@ async def run(setting: Setting) -> int:
     """Run the demonstration; return the exit status. Raises CannotStart."""
     setting.check_ports()
     story = Story(lambda text: print(_bright(text), flush=True))
-    sink = await Sink.open(story.catch, server_context(*self_signed("sink.localhost")))
+    sink = await Sink.open(story.catch, _sink_context())
     await setting.prepare(sink.port)
     server = await asyncio.create_subprocess_exec(
         VALIJA, "serve", "-c", setting.configuration, stderr=asyncio.subprocess.PIPE, limit=LINE_LIMIT
@@ -52,6 +54,11 @@ async def run(setting: Setting) -> int:
     await _follow(server, story, setting)
     sink.close()
     return await server.wait()
+
+
+def _sink_context() -> ssl.SSLContext:
+    pair = make_self_signed("sink.localhost", time.time())
+    return server_context(pair.chain_pem, pair.key_pem)
 
 
 def _stop(server: asyncio.subprocess.Process) -> None:

@@ -3,7 +3,7 @@
 story = Story(print)
 story.hear('2026-11-25T02:30:14.123Z info  accepted  queue_id=3f2a login=demo@example.org tls_version=TLSv1.3')
 story.catch(caught)
-story.hear('2026-11-25T02:30:14.130Z info  delivered  queue_id=3f2a recipient=you@example.net ...')
+story.hear('2026-11-25T02:30:14.130Z info  attempt  queue_id=3f2a recipient=you@example.net outcome=delivered ...')
 """
 
 import email
@@ -18,7 +18,6 @@ import msgspec
 
 from valija.demo.sink import Caught
 
-OUTCOMES: Final = ("delivered", "deferred", "failed")
 SHOWN_LINES: Final = 8  # of a body
 KEPT: Final = 1000  # messages under way that are remembered
 
@@ -59,10 +58,10 @@ class Story:
         heard = read_line(line)
         if heard is None or not (queue_id := heard.values.get("queue_id")):
             return
-        outcome = heard.values.get("outcome", heard.values.get("state", heard.event))
+        outcome = heard.values.get("outcome", "")
         if heard.event == "accepted":
             _keep(self._accepted, queue_id, heard.values)
-        elif outcome in OUTCOMES:
+        elif heard.event == "attempt":
             self._tell(self._outcome_line(queue_id, outcome, heard.values))
             if outcome == "delivered" and (caught := self._caught.pop(queue_id, None)):
                 self._tell(_view(caught))
@@ -75,10 +74,9 @@ class Story:
     def _outcome_line(self, queue_id: str, outcome: str, values: dict[str, str]) -> str:
         came = self._accepted.get(queue_id, {})
         login = came.get("login") or "nobody"
-        way = (
-            f"in over {came.get('tls_version', 'none')}, logged in: {login}; out over {values.get('tls_version', '?')}"
-        )
-        words = f"{queue_id} {outcome} to {values.get('recipient', '?')} ({way})"
+        arrived = f"in over {came.get('tls_version', 'none')}, logged in: {login}"
+        left = f"out over {values.get('tls_version') or 'none'}" if values.get("remote") else "kept here"
+        words = f"{queue_id} {outcome} to {values.get('recipient', '?')} ({arrived}; {left})"
         return words if outcome == "delivered" else f"{words}: {values.get('reply', '')}"
 
 

@@ -8,11 +8,20 @@ The contract that every store keeps, and that tests/contract holds all of them t
 - A settlement is one transaction: the recipients' new states, the reports that follow from them, and the deletion of
   a message that has no pending recipient left. All of it happens, or nothing.
 - A message on hold is neither claimed nor given up.
-- A message that was being attempted during three crashes goes on hold.
+- A message that was being attempted during three crashes, without an ended attempt in between, goes on hold.
+- A settlement of a message that is gone (deleted by hand meanwhile) does nothing, and queues no reports.
+- What became of a large content's file follows what became of the message: kept with it, removed with it.
+
+    queue_id = store.new_id()
+    await store.put(queue_id, message, claim=True)
+    claim = Claim.fresh(queue_id, message)
+    receipt = await store.settle(Settlement(queue_id, (Settled(0, State.DELIVERED),)))
+    assert receipt.removed
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Final, Protocol, Self
 
 import msgspec
 
@@ -21,6 +30,10 @@ from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.mail.origin import Origin
 from valija.mail.outcome import State
+
+
+CRASH_LIMIT: Final = 3
+"""After so many crashes in attempts at it a message goes on hold."""
 
 
 class NewMessage(msgspec.Struct, frozen=True, gc=False):
@@ -51,13 +64,29 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     only: bool
     crashes: int = 0
 
+    @classmethod
+    def fresh(cls, queue_id: QueueId, message: NewMessage) -> Self:
+        """Return the claim to all recipients of a message that was just put."""
+        return cls(queue_id, message, fresh_due(len(message.envelope.recipients)), only=True)
+
+
+_ONE_FRESH: Final = (Due(0),)
+
+
+def fresh_due(count: int) -> tuple[Due, ...]:
+    """Return `count` recipients that were never attempted."""
+    return _ONE_FRESH if count == 1 else tuple(map(Due, range(count)))
+
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """The recorded effect of an attempt on one recipient. `next_attempt` (epoch seconds) counts when deferred."""
+    """The recorded effect of an attempt on one recipient. What follows `state` counts when deferred.
+
+    `next_attempt` is in epoch seconds.
+    """
 
     number: int
     state: State
-    last_reply: str
+    last_reply: str = ""
     next_attempt: float = 0.0
     warned: bool = False
 
@@ -101,15 +130,21 @@ class Listed(msgspec.Struct, frozen=True):
 class QueueStore(Protocol):
     """A durable queue. All times are seconds since the epoch."""
 
-    async def put(self, message: NewMessage, *, claim: bool) -> Claim:
-        """Store a message, all recipients due now; return when it is durable.
+    def new_id(self) -> QueueId:
+        """Return an id for a message to be put, larger than all before."""
 
-        With `claim` its recipients are leased to the caller at once, so that fresh mail needs no second look.
-        Raises QueueFull where there is no room (452 4.3.1).
+    async def put(self, queue_id: QueueId, message: NewMessage, *, claim: bool) -> None:
+        """Store a message, all recipients due since its arrival; return when it is durable.
+
+        With `claim` its recipients are leased to the caller at once, so that fresh mail needs no second look (see
+        Claim.fresh). Raises QueueFull where there is no room; nothing is kept then, of a large content neither.
         """
 
-    async def claim(self, now: float, limit: int) -> list[Claim]:
-        """Lease recipients due at `now`, of at most `limit` messages, oldest next attempt first."""
+    async def claim(self, now: float, limit: int, skip: AbstractSet[str] = frozenset()) -> Sequence[Claim]:
+        """Lease recipients due at `now`, of at most `limit` messages, oldest next attempt first.
+
+        Recipients whose next hop (as the store was told to see it) is in `skip` are left out.
+        """
 
     async def release(self, claims: Iterable[Claim]) -> None:
         """End leases without an attempt: the recipients are due as they were."""
@@ -117,8 +152,17 @@ class QueueStore(Protocol):
     async def settle(self, settlement: Settlement) -> Receipt:
         """Record an attempt's effect, in one transaction; return when it is durable."""
 
-    async def next_due(self) -> float | None:
-        """Return the earliest next attempt of a recipient that is neither leased nor on hold, None if there is none."""
+    async def next_due(self, skip: AbstractSet[str] = frozenset()) -> float | None:
+        """Return the earliest next attempt of a recipient that `claim` could take some day, None if there is none."""
+
+    async def bring_forward(self, beyond: float, to: float) -> int:
+        """Have recipients due later than `beyond`, which only a clock set back explains, due at `to`; return how many."""
+
+    def begin(self, queue_id: QueueId) -> int:
+        """Tell that an attempt at a message begins: a crash from now on is counted. Returns a token for `end`."""
+
+    def end(self, token: int) -> None:
+        """Tell that an attempt is over, before it is settled."""
 
     def on_change(self, wake: Callable[[], None]) -> None:
         """Have `wake` called in the loop whenever due recipients may have come from elsewhere (CLI, other nodes)."""
@@ -146,7 +190,4 @@ class QueueStore(Protocol):
 
 
 class QueueFull(Exception):
-    """There is no room for a message; nothing of it was kept."""
-
-
-Submit = Callable[[NewMessage], Awaitable[QueueId]]
+    """There is no room; nothing of what should be recorded was. It can be tried again when space returns."""

@@ -81,8 +81,10 @@ def _submitted_header(site: Site, transaction: Transaction, header: bytes) -> by
     login = transaction.origin.login
     refusal = check_once(header)
     authors = author_addresses(header)
-    if refusal or isinstance(authors, Reply):
-        return refusal or authors
+    if refusal:
+        return refusal
+    if isinstance(authors, Reply):
+        return authors
     refusal = check_from(login, authors, hosted=site.relay.domains, owns=site.directory.owns)
     if refusal:
         return refusal
@@ -126,7 +128,7 @@ def _signatures(site: Site, incoming: IncomingContent, header: bytes, now: float
         return b""
     authors = author_addresses(header)
     domain = domain_of(authors[0]) if isinstance(authors, list) and authors else ""
-    keys = site.signer.keys_for(domain) if domain in site.relay.domains else ()
+    keys = site.signer.for_domain(domain) if domain in site.relay.domains else ()
     return sign(header, incoming.body_hash(), keys, now) if keys else b""
 
 

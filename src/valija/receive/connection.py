@@ -2,9 +2,9 @@
 
     transport -> data_received -> machine.receive -> events -> Session.handle -> Reply -> machine -> one write
 
-What the session can answer at once is answered at once; what has to wait (login, TLS, the queue) becomes a task, and the
-machine keeps what arrives meanwhile, up to a bound at which reading is paused. Replies of a pipelined batch leave in
-one write.
+What the session can answer at once is answered at once; what has to wait (login, TLS, the queue) becomes a task, and
+the machine keeps what arrives meanwhile, up to a bound at which reading is paused. Replies of a pipelined batch leave
+in one write.
 
 The deadline of a connection (C120) is looked at by the listener's sweep, not by a timer of its own. It is set anew by
 each reply of ours; within a content each octet buys a little time, never more than the whole timeout.
@@ -16,7 +16,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from valija.mail.reply import Reply
+from valija.receive.admission import Visit
 from valija.receive.session import Peer, Session
+from valija.receive.tls_door import HANDSHAKE_TIMEOUT
 from valija.smtp.events import Closing, ContentEnd, StartTls
 from valija.smtp.server import ServerMachine
 from valija.tls.contexts import tls_facts
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
 CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
-HANDSHAKE_TIMEOUT: Final = 60.0
 
 _TOO_SLOW = Reply(421, "4.4.2", "Timeout, closing the connection")
 _STOPPING = Reply(421, "4.3.2", "The server is being stopped, try again soon")
@@ -45,14 +46,16 @@ class Connection(asyncio.Protocol):
         "_listener",
         "_reading_paused",
         "_task",
+        "_visit",
         "deadline",
         "machine",
         "session",
         "transport",
     )
 
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: "Listener", visit: Visit | None = None) -> None:
         self._listener = listener
+        self._visit = visit  # there already where a TLS handshake came first
         self._task: asyncio.Task[Any] | None = None
         self._in_handshake = False
         self._greeted = False
@@ -66,18 +69,21 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the client in, or tell it why not, and see who talks first."""
         self.transport = cast("asyncio.Transport", transport)
-        site = self._listener.site
-        self.session = Session(site, _peer_of(transport))
-        tls_at_once = site.role == "submissions"
+        listener = self._listener
+        peer = peer_of(transport)
+        self.session = Session(listener.site, peer)
+        self.session.tls = tls_facts(self.transport)
         self.machine = ServerMachine(
-            self._listener.rules, tls_active=tls_at_once, mechanisms=self.session.mechanisms
+            listener.rules, tls_active=self.session.tls is not None, mechanisms=self.session.mechanisms
         )
         self.session.machine = self.machine
-        refusal = self._listener.admit(self)
-        if tls_at_once:
-            self._start_tls(refusal)
-        elif refusal:
-            self._refuse(refusal)
+        if self._visit is None:
+            self._visit = listener.visit(peer.address)
+        listener.join(self)
+        if self._visit.refusal:
+            self._greeted = True
+            self._ended = "refused"
+            self.shut_down(self._visit.refusal)
         else:
             # A client that talks before the banner is heard first: its octets are read between two turns of the loop.
             self._listener.greet_later(self)
@@ -121,6 +127,12 @@ class Connection(asyncio.Protocol):
 
     # What the listener asks
 
+    @property
+    def visit(self) -> Visit:
+        """The client's presence, as it was counted."""
+        assert self._visit is not None
+        return self._visit
+
     def greet(self) -> None:
         """Send the banner, unless the client has spoken out of turn or left."""
         if not self._greeted and not self.transport.is_closing():
@@ -159,7 +171,7 @@ class Connection(asyncio.Protocol):
         machine, session = self.machine, self.session
         while (event := machine.next_event()) is not None:
             if isinstance(event, StartTls):
-                self._start_tls(None)
+                self._start_tls()
                 return
             try:
                 answer = session.handle(event)
@@ -185,11 +197,6 @@ class Connection(asyncio.Protocol):
         if output:
             self.transport.write(output)
             self.deadline = self._listener.now() + self._listener.site.options.timeout
-
-    def _refuse(self, refusal: Reply) -> None:
-        self._greeted = True
-        self._ended = "refused"
-        self.shut_down(refusal)
 
     def _fault(self, needs_answer: bool) -> Reply | None:
         """Unknown means transient: a fault of ours is logged and never becomes a 5yz."""
@@ -218,14 +225,14 @@ class Connection(asyncio.Protocol):
             self.transport.close()
         self._resume_reading()
 
-    def _start_tls(self, refusal: Reply | None) -> None:
+    def _start_tls(self) -> None:
         """Take nothing more in clear, flush the 220, and do the handshake (RFC 3207)."""
         self._in_handshake = True
         self._pause_reading()
         self._write()
-        self._begin(self._shake_hands(refusal))
+        self._begin(self._shake_hands())
 
-    async def _shake_hands(self, refusal: Reply | None) -> None:
+    async def _shake_hands(self) -> None:
         try:
             self.transport = await start_tls(
                 self.transport, self, self._listener.tls_context(), server_side=True, timeout=HANDSHAKE_TIMEOUT
@@ -240,13 +247,8 @@ class Connection(asyncio.Protocol):
         self._reading_paused = self._held_up = False
         self.deadline = self._listener.now() + self._listener.site.options.timeout
         self.session.tls = tls_facts(self.transport)
-        if not self.machine.tls_active:
-            self.machine.tls_started()
-            self.session.forget()
-        elif refusal:  # TLS from the first byte: the greeting is still to come
-            self._refuse(refusal)
-        else:
-            self.greet()
+        self.session.forget()
+        self.machine.tls_started()
 
     # Back-pressure
 
@@ -262,7 +264,7 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
 
 
-def _peer_of(transport: asyncio.BaseTransport) -> Peer:
+def peer_of(transport: asyncio.BaseTransport) -> Peer:
     """Return who is there; under uvloop `peername` may be None, and an unknown address is never trusted."""
     remote = transport.get_extra_info("peername") or ("", 0)
     local = transport.get_extra_info("sockname") or ("", 0)

@@ -7,8 +7,8 @@
     incoming.header                           # b"Subject: hello\\r\\n"
     content = incoming.take(b"Received: ...\\r\\nSubject: hello\\r\\n")
 
-Memory per session is bounded whatever is sent: the header by its own limit, the body by MEMORY_LIMIT, beyond which it is
-written out as it arrives. A disk that is full or broken is remembered in `write_error`, and the rest is let go of.
+Memory per session is bounded whatever is sent: the header by its own limit, the body by MEMORY_LIMIT, beyond which it
+is written out as it arrives. A disk that is full or broken is remembered in `write_error`, and the rest is let go of.
 """
 
 from typing import Final

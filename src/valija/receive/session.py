@@ -7,7 +7,7 @@ Reply; one that waits is returned as a coroutine of one.
 
 import asyncio
 import base64
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -183,9 +183,7 @@ class Session:
         return _SENDER_OK
 
     def _check_sender(self, reverse_path: str) -> Reply | None:
-        return check_envelope(
-            self.login, reverse_path, hosted=self.site.relay.domains, owns=self.site.directory.owns
-        )
+        return check_envelope(self.login, reverse_path, hosted=self.site.relay.domains, owns=self.site.directory.owns)
 
     def _on_rcpt(self, event: Rcpt) -> Answer:
         recipient = event.recipient
@@ -215,9 +213,7 @@ class Session:
 
     def _may_be_signed(self) -> bool:
         """Only mail of users and trusted clients is signed, never what an outsider sends in a domain's name."""
-        return self.site.signer.has_any_keys() and (
-            bool(self.login) or self.site.relay.trusts(self.peer.address)
-        )
+        return self.site.signer.has_any_keys() and (bool(self.login) or self.site.relay.trusts(self.peer.address))
 
     def _on_content_chunk(self, event: ContentChunk) -> None:
         assert self.incoming is not None
@@ -308,7 +304,7 @@ class Session:
         )
 
 
-_HANDLERS: dict[type, Any] = {
+_HANDLERS: dict[type, Callable[[Session, Any], Answer]] = {
     Hello: Session._on_hello,
     Auth: Session._on_auth,
     AuthResponse: Session._on_auth_response,

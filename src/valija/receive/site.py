@@ -47,7 +47,7 @@ class Signer(Protocol):
     def has_any_keys(self) -> bool:
         """Whether any domain has keys: if not, no body needs to be hashed."""
 
-    def keys_for(self, domain: str) -> Sequence[DkimKey]:
+    def for_domain(self, domain: str) -> Sequence[DkimKey]:
         """Return the keys of a domain, one per algorithm; none for a domain whose mail is not signed."""
 
 

@@ -66,7 +66,8 @@ class Buffer:
         """
         end = self._data.find(b"\r\n", self._at)
         if end < 0:
-            self._drop_if_too_long(response)
+            if len(self._data) - self._at > LINE_LIMIT or self._dropped:
+                self._drop_if_too_long(response)
             return None
         line = self._data[self._at : end]
         self._at = end + 2

@@ -4,9 +4,8 @@
     ('MAIL', 'FROM:<alice@example.org> SIZE=4096')
     >>> mail("FROM:<alice@example.org> SIZE=4096", extended=True).size
     4096
-    >>> rcpt("TO:<bob@example.org>x", extended=True, smtputf8=False)
-    Traceback (most recent call last):
-    valija.smtp.commands.Refused: 501 5.5.4 Unexpected text after the path
+    >>> rcpt("TO:<bob@example.org>", extended=True, smtputf8=False).address
+    'bob@example.org'
 
 Codes: 555 for a parameter nobody knows, 501 for a known one with a bad value (RFC 5321 section 4.1.1.11), 553 5.6.7 for
 an internationalised address that was not declared (RFC 6531 section 3.5). After HELO there are no parameters.

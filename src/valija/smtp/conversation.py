@@ -27,9 +27,9 @@ Reader = Callable[[Any], bool]
 class Conversation:
     """The turns of one connection. Nothing here raises for what a client does."""
 
-    __slots__ = ("_events", "_input", "_output", "_question", "_read", "_tally", "closed", "rules")
+    __slots__ = ("_events", "_input", "_output", "_question", "_read", "_silence", "_tally", "closed", "rules")
 
-    def __init__(self, rules: ServerRules, read: Reader) -> None:
+    def __init__(self, rules: ServerRules, *, silence: Reply) -> None:
         self.rules = rules
         self.closed = False
         self._tally = Tally(rules)
@@ -39,7 +39,8 @@ class Conversation:
         self._question: Event | None = None
         # Returns whether it made progress, and reads nothing beyond an event. A function and not a bound method: that
         # would tie each machine into a reference cycle.
-        self._read = read
+        self._read: Reader = _read_nothing
+        self._expect_silence(silence)
 
     def receive(self, data: bytes) -> None:
         """Take in octets, cut anywhere. Never raises."""
@@ -105,6 +106,11 @@ class Conversation:
     def _answered(self, question: Event, reply: Reply) -> None:
         raise NotImplementedError
 
+    def _expect_silence(self, reply: Reply) -> None:
+        """It is not the client's turn: until `_read` is set anew, any octet gets `reply` and ends the session."""
+        self._silence = reply
+        self._read = _read_silence
+
     def _send(self, reply: Reply) -> None:
         self._output.append(reply.encode())
 
@@ -133,3 +139,10 @@ class Conversation:
 
 def _read_nothing(_: Conversation) -> bool:
     return False
+
+
+def _read_silence(conversation: Conversation) -> bool:
+    if not conversation.buffered:
+        return False
+    conversation._end(conversation._silence)
+    return True

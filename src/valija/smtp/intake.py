@@ -51,6 +51,8 @@ class DottedContent(_Content):
 
     __slots__ = ("_at_start",)
 
+    is_last: Final = True
+
     def __init__(self, size_limit: int) -> None:
         super().__init__(size_limit)
         self._at_start = True

@@ -36,25 +36,11 @@ from collections.abc import Callable
 from typing import Final
 
 from valija.mail.reply import Reply
-from valija.smtp import answers, commands
+from valija.smtp import answers, commands, events
 from valija.smtp.buffer import LineTooLong
 from valija.smtp.commands import Chunk, Refused
 from valija.smtp.conversation import Conversation, Reader
-from valija.smtp.events import (
-    Auth,
-    AuthCancelled,
-    AuthResponse,
-    ContentChunk,
-    ContentEnd,
-    ContentRefused,
-    Data,
-    Event,
-    Hello,
-    Mail,
-    Rcpt,
-    Reset,
-    StartTls,
-)
+from valija.smtp.events import Event
 from valija.smtp.extensions import banner, ehlo_reply, helo_reply
 from valija.smtp.intake import ChunkedContent, DottedContent
 from valija.smtp.rules import ServerRules
@@ -72,7 +58,6 @@ class ServerMachine(Conversation):
         "_content",
         "_left",
         "_mechanisms",
-        "_out_of_turn",
         "_recipients",
         "_smtputf8",
         "_state",
@@ -91,7 +76,7 @@ class ServerMachine(Conversation):
         tls_active: bool = False,
         mechanisms: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
-        super().__init__(rules, ServerMachine._read_out_of_turn)
+        super().__init__(rules, silence=answers.BEFORE_BANNER)
         self.tls_active = tls_active
         self.authenticated = False
         self.extended = False  # EHLO, not HELO
@@ -99,7 +84,6 @@ class ServerMachine(Conversation):
         self._mechanisms = mechanisms
         self._table = TABLE if rules.takes_logins else TABLE_WITHOUT_LOGINS
         self._state = State.START
-        self._out_of_turn = answers.BEFORE_BANNER
         self._recipients = 0
         self._smtputf8 = False
         self._content: DottedContent | ChunkedContent = DottedContent(rules.size_limit)
@@ -108,13 +92,11 @@ class ServerMachine(Conversation):
 
     def greet(self) -> None:
         """Queue the banner."""
-        if self.closed:
-            return
         if self.buffered:
             self._end(answers.BEFORE_BANNER)
-            return
-        self._send(banner(self.rules))
-        self._read = ServerMachine._read_command
+        elif not self.closed:
+            self._send(banner(self.rules))
+            self._read = ServerMachine._read_command
 
     def tls_started(self) -> None:
         """The handshake that StartTls asked for is done: forget all that was learnt in clear."""
@@ -138,12 +120,6 @@ class ServerMachine(Conversation):
         return self._read in _CONTENT_READERS
 
     # Reading: each of these returns whether it made progress
-
-    def _read_out_of_turn(self) -> bool:
-        if not self.buffered:
-            return False
-        self._end(self._out_of_turn)
-        return True
 
     def _read_command(self) -> bool:
         if self._state is State.START and self._input.starts_with(_TLS_HANDSHAKE):
@@ -189,33 +165,26 @@ class ServerMachine(Conversation):
             self._input.forget_used()
             self._read = ServerMachine._read_command
             if line == b"*":
-                self._events.append(AuthCancelled(malformed=False))
+                self._events.append(events.AuthCancelled(malformed=False))
                 self._send_idle(answers.AUTH_CANCELLED)
             else:
-                self._events.append(AuthResponse(commands.sasl_response(line)))
+                self._events.append(events.AuthResponse(commands.sasl_response(line)))
         except Refused as fault:
             self._cancel_login(fault.reply)
         except LineTooLong as fault:
             self._cancel_login(answers.LINE_TOO_LONG, hopeless=fault.hopeless)
         return True
 
-    def _read_data(self) -> bool:
+    def _read_content(self) -> bool:
         passed, ended = self._content.read(self._input)
         if passed:
-            self._events.append(ContentChunk(passed))
+            self._events.append(events.ContentChunk(passed))
         if self._content.is_hopeless():
             self._give_up_content()
         elif ended:
+            self._read = ServerMachine._read_command
             self._content_ended()
         return ended or bool(self._events)
-
-    def _read_chunk(self) -> bool:
-        passed, ended = self._content.read(self._input)
-        if passed:
-            self._events.append(ContentChunk(passed))
-        if ended:
-            self._chunk_ended()
-        return ended or bool(passed)
 
     def _read_swallowed(self) -> bool:
         self._left -= len(self._input.take(self._left))
@@ -244,7 +213,7 @@ class ServerMachine(Conversation):
             self._state = State.STRANGER
         else:
             self._state = State.READY
-        self._events.append(Hello(name, extended))
+        self._events.append(events.Hello(name, extended))
 
     def _mail(self, argument: str) -> None:
         command = commands.mail(argument, extended=self.extended)
@@ -258,7 +227,7 @@ class ServerMachine(Conversation):
         if self._recipients >= self.rules.recipient_limit:
             self._send(answers.TOO_MANY_RECIPIENTS)
         else:
-            self._events.append(Rcpt(recipient))
+            self._events.append(events.Rcpt(recipient))
 
     def _data(self, argument: str) -> None:
         _no_argument(argument)
@@ -266,7 +235,7 @@ class ServerMachine(Conversation):
             self._end(answers.AHEAD_OF_354)
             return
         self._content = DottedContent(self.rules.size_limit)
-        self._events.append(Data())
+        self._events.append(events.Data())
 
     def _bdat(self, argument: str) -> None:
         begun = self._state is State.CHUNKING
@@ -280,15 +249,14 @@ class ServerMachine(Conversation):
         if not begun:
             self._content = ChunkedContent(self.rules.size_limit)
         assert isinstance(self._content, ChunkedContent)
+        self._content.expect(chunk)
         if self._content.is_hopeless(chunk.size):
             self._give_up_content()
-            return
-        self._content.expect(chunk)
-        if begun:
-            self._read = ServerMachine._read_chunk
+        elif begun:
+            self._read = ServerMachine._read_content
         else:
             self._left = chunk.size  # to be swallowed if the session refuses
-            self._events.append(Data())
+            self._events.append(events.Data())
 
     def _rset(self, argument: str) -> None:
         _no_argument(argument)
@@ -320,9 +288,8 @@ class ServerMachine(Conversation):
             return
         self._drop_transaction()
         self._send(answers.READY_FOR_TLS)
-        self._events.append(StartTls())
-        self._out_of_turn = answers.AHEAD_OF_TLS
-        self._read = ServerMachine._read_out_of_turn
+        self._events.append(events.StartTls())
+        self._expect_silence(answers.AHEAD_OF_TLS)
 
     def _auth(self, argument: str) -> None:
         self._input.forget_used()
@@ -342,7 +309,7 @@ class ServerMachine(Conversation):
         if not reply.is_positive:
             self._send_idle(reply)
             return
-        assert isinstance(question, Mail)
+        assert isinstance(question, events.Mail)
         self._state, self._smtputf8 = State.MAILED, question.smtputf8
         self._send(reply)
 
@@ -362,14 +329,14 @@ class ServerMachine(Conversation):
             self._end(answers.AHEAD_OF_354)
         elif reply.code == 354:
             self._send(reply)
-            self._read = ServerMachine._read_data
+            self._read = ServerMachine._read_content
         else:
             self._send_idle(reply)
 
     def _chunk_answered(self, reply: Reply) -> None:
         if reply.code == 354:
             self._state = State.CHUNKING
-            self._read = ServerMachine._read_chunk
+            self._read = ServerMachine._read_content
         else:
             self._state = State.SPOILT
             self._swallowed_for = reply
@@ -401,39 +368,34 @@ class ServerMachine(Conversation):
 
     def _cancel_login(self, reply: Reply, *, hopeless: bool = False) -> None:
         self._read = ServerMachine._read_command
-        self._events.append(AuthCancelled(malformed=True))
+        self._events.append(events.AuthCancelled(malformed=True))
         if hopeless:
             self._end(reply)
         else:
             self._fail_login(reply)
 
-    def _chunk_ended(self) -> None:
-        self._read = ServerMachine._read_command
-        assert isinstance(self._content, ChunkedContent)
-        if self._content.is_last:
-            self._content_ended()
-        elif self._content.refusal is not None:
-            self._spoil(self._content.refusal)
-        else:
-            self._send(answers.CHUNK_RECEIVED)
-
     def _content_ended(self) -> None:
-        self._read = ServerMachine._read_command
         refusal = self._content.refusal
-        if refusal is None:
-            self._events.append(ContentEnd())
-            return
-        self._end_transaction()
-        self._events.append(ContentRefused(refusal))
-        self._send_idle(refusal)
+        if not self._content.is_last:
+            if refusal is None:
+                self._send(answers.CHUNK_RECEIVED)
+            else:
+                self._spoil(refusal)
+        elif refusal is None:
+            self._events.append(events.ContentEnd())
+        else:
+            self._end_transaction()
+            self._events.append(events.ContentRefused(refusal))
+            self._send_idle(refusal)
 
     def _give_up_content(self) -> None:
-        self._events.append(ContentRefused(answers.TOO_BIG))
+        if self._state is State.CHUNKING or self.in_content:
+            self._events.append(events.ContentRefused(answers.TOO_BIG))
         self._end(answers.TOO_BIG)
 
     def _spoil(self, reply: Reply) -> None:
         self._state = State.SPOILT
-        self._events.append(ContentRefused(reply))
+        self._events.append(events.ContentRefused(reply))
         self._refuse(reply)
 
     def _swallow_chunk(self, chunk: Chunk, refusal: Reply) -> None:
@@ -449,7 +411,7 @@ class ServerMachine(Conversation):
 
     def _drop_transaction(self) -> None:
         if self._state in IN_A_TRANSACTION:
-            self._events.append(Reset())
+            self._events.append(events.Reset())
             self._end_transaction()
 
     def _end_transaction(self) -> None:
@@ -464,11 +426,7 @@ def _no_argument(argument: str) -> None:
 
 _FAILED_LOGIN: Final = (501, 535)
 
-_CONTENT_READERS: Final[tuple[Reader, ...]] = (
-    ServerMachine._read_data,
-    ServerMachine._read_chunk,
-    ServerMachine._read_swallowed,
-)
+_CONTENT_READERS: Final[tuple[Reader, ...]] = (ServerMachine._read_content, ServerMachine._read_swallowed)
 
 _COMMANDS: Final[dict[str, Callable[[ServerMachine, str], None]]] = {
     "EHLO": ServerMachine._ehlo,
@@ -487,10 +445,10 @@ _COMMANDS: Final[dict[str, Callable[[ServerMachine, str], None]]] = {
 }
 
 _ANSWERED: Final[dict[type[Event], Callable[[ServerMachine, Event, Reply], None]]] = {
-    Mail: ServerMachine._mail_answered,
-    Rcpt: ServerMachine._rcpt_answered,
-    Data: ServerMachine._data_answered,
-    ContentEnd: ServerMachine._content_answered,
-    Auth: ServerMachine._auth_answered,
-    AuthResponse: ServerMachine._auth_answered,
+    events.Mail: ServerMachine._mail_answered,
+    events.Rcpt: ServerMachine._rcpt_answered,
+    events.Data: ServerMachine._data_answered,
+    events.ContentEnd: ServerMachine._content_answered,
+    events.Auth: ServerMachine._auth_answered,
+    events.AuthResponse: ServerMachine._auth_answered,
 }

@@ -19,7 +19,7 @@ The columns follow a session's life:
 `TABLE_WITHOUT_LOGINS` is for listeners that have none: there AUTH does not exist.
 """
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 from valija.mail.reply import Reply
@@ -38,7 +38,7 @@ from valija.smtp.answers import (
 )
 
 
-class State(Enum):
+class State(IntEnum):
     """A session's state between two commands; see the module's first comment."""
 
     START = auto()
@@ -60,20 +60,20 @@ _NEVER: Final[Row] = (NOT_IMPLEMENTED,) * len(State)
 
 # fmt: off
 _ROWS: Final[dict[str, Row]] = {
-    # command     START         CLEAR       STRANGER     READY        MAILED          ADDRESSED   CHUNKING    SPOILT
+    # command      START        CLEAR      STRANGER    READY       MAILED         ADDRESSED  CHUNKING   SPOILT
     "EHLO":     _ALWAYS,
     "HELO":     _ALWAYS,
     "NOOP":     _ALWAYS,
     "RSET":     _ALWAYS,
     "HELP":     _ALWAYS,
     "QUIT":     _ALWAYS,
-    "VRFY":     (LEGAL,        TLS_FIRST,  LEGAL,       LEGAL,       LEGAL,          LEGAL,      LEGAL,      LEGAL),
-    "STARTTLS": (HELLO_FIRST,  LEGAL,      LEGAL,       LEGAL,       LEGAL,          LEGAL,      LEGAL,      LEGAL),
+    "VRFY":     (LEGAL,       TLS_FIRST, LEGAL,      LEGAL,      LEGAL,         LEGAL,     LEGAL,     LEGAL),
+    "STARTTLS": (HELLO_FIRST, LEGAL,     LEGAL,      LEGAL,      LEGAL,         LEGAL,     LEGAL,     LEGAL),
     "AUTH":     (HELLO_FIRST,  AUTH_NEEDS_TLS, LEGAL) + (ALREADY_AUTHENTICATED,) * 5,
-    "MAIL":     (HELLO_FIRST,  TLS_FIRST,  AUTH_FIRST,  LEGAL,       NESTED,         NESTED,     NESTED,     RESET_FIRST),
-    "RCPT":     (HELLO_FIRST,  TLS_FIRST,  MAIL_FIRST,  MAIL_FIRST,  LEGAL,          LEGAL,      IN_CHUNKS,  RESET_FIRST),
-    "DATA":     (HELLO_FIRST,  TLS_FIRST,  MAIL_FIRST,  MAIL_FIRST,  NO_RECIPIENTS,  LEGAL,      IN_CHUNKS,  RESET_FIRST),
-    "BDAT":     (HELLO_FIRST,  TLS_FIRST,  MAIL_FIRST,  MAIL_FIRST,  NO_RECIPIENTS,  LEGAL,      LEGAL,      RESET_FIRST),
+    "MAIL":     (HELLO_FIRST, TLS_FIRST, AUTH_FIRST, LEGAL,      NESTED,        NESTED,    NESTED,    RESET_FIRST),
+    "RCPT":     (HELLO_FIRST, TLS_FIRST, MAIL_FIRST, MAIL_FIRST, LEGAL,         LEGAL,     IN_CHUNKS, RESET_FIRST),
+    "DATA":     (HELLO_FIRST, TLS_FIRST, MAIL_FIRST, MAIL_FIRST, NO_RECIPIENTS, LEGAL,     IN_CHUNKS, RESET_FIRST),
+    "BDAT":     (HELLO_FIRST, TLS_FIRST, MAIL_FIRST, MAIL_FIRST, NO_RECIPIENTS, LEGAL,     LEGAL,     RESET_FIRST),
     "EXPN":     _NEVER,
     "TURN":     _NEVER,
     "ETRN":     _NEVER,

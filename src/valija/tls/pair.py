@@ -47,7 +47,7 @@ class CertificatePair(msgspec.Struct, frozen=True):
 
 
 class CertificateSummary(msgspec.Struct, frozen=True):
-    """What a person wants to know of a certificate. Times are seconds since the epoch; `sha256` is the DER's, in hex."""
+    """A certificate in a person's words. Times are seconds since the epoch; `sha256` is the fingerprint, in hex."""
 
     names: tuple[str, ...]
     issuer: str

@@ -1,0 +1,234 @@
+"""Accounts and aliases: who lives here, and which addresses lead to whom.
+
+    accounts = Accounts(data_dir / "accounts.sqlite3")
+    accounts.add("alice@example.org", "secret")
+    accounts.add_alias("sales@example.org", ["alice@example.org", "bob@example.net"])
+    accounts.exists("Sales+spring@example.org")        # True
+    accounts.expand("sales@example.org")               # ("alice@example.org", "bob@example.net")
+    accounts.owns("alice@example.org", "sales@example.org")   # True
+
+Each question goes to the file, so that a command's change counts at once in every process. Addresses are kept and
+compared as mail/address says: local parts in ASCII case folding and without a subaddress, domains as A-labels.
+
+An alias comes before an account of the same address; where it names that account among its targets, a copy stays.
+
+Known weaknesses: a file that is replaced, not written to, is seen after a restart only. Which domains are hosted is not
+known here: a target elsewhere is an address like any other.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import apsw
+
+from valija.auth.database import open_database, unusable
+from valija.auth.password import hash_password
+from valija.mail.address import AddressError, fold_case, mailbox_key, normalise_domain, quote, split
+from valija.smtp.grammar import SyntaxFault
+from valija.smtp.grammar import path as parse_path
+
+_EXISTS = "SELECT EXISTS (SELECT 1 FROM account WHERE key = ?1) OR EXISTS (SELECT 1 FROM alias WHERE key = ?1)"
+
+
+class AccountError(ValueError):
+    """What was asked for cannot be done; the message names the input and the remedy."""
+
+
+def canonical_address(text: str) -> str:
+    """Return an address of an account or alias as it is stored and shown. Raises AccountError."""
+    local, domain = split(_parse(text))
+    key = f"{fold_case(local)}@{domain}"
+    if domain.startswith("["):
+        raise AccountError(f"{text!r} has an IP address for a domain; write the address with a domain name")
+    if mailbox_key(key) != key:
+        raise AccountError(
+            f"{text!r} holds a subaddress; leave it out: mail for {_shown(mailbox_key(key))} comes with any subaddress"
+        )
+    return _shown(key)
+
+
+def canonical_login(text: str) -> str | None:
+    """Return a login name as it is stored; None where it cannot be one. A subaddress is no part of a login."""
+    local, domain = split(text)
+    try:
+        return f"{quote(fold_case(local))}@{normalise_domain(domain)}" if local and domain else None
+    except AddressError:
+        return None
+
+
+class Accounts:
+    """The accounts and aliases in one file. Not for use by several threads at once, nor across a fork.
+
+    Raises AccountsUnusable (auth/database) wherever the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_database(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    # Accounts
+
+    def add(self, address: str, password: str) -> str:
+        """Add an account; return its address as stored. Raises AccountError, PasswordRefused."""
+        address = canonical_address(address)
+        stored = hash_password(password)
+        if not self._change("INSERT OR IGNORE INTO account VALUES (?, ?)", mailbox_key(address), stored):
+            raise AccountError(f"there is an account {address} already; valija user passwd changes its password")
+        return address
+
+    def set_password(self, address: str, password: str) -> str:
+        """Change an account's password; return its address as stored. Raises AccountError, PasswordRefused."""
+        address = canonical_address(address)
+        stored = hash_password(password)
+        if not self._change("UPDATE account SET hash = ?2 WHERE key = ?1", mailbox_key(address), stored):
+            raise AccountError(_no_account(address))
+        return address
+
+    def remove(self, address: str) -> tuple[str, ...]:
+        """Remove an account, and its address from the aliases that lead there; return those. Raises AccountError."""
+        address = canonical_address(address)
+        key = mailbox_key(address)
+        try:
+            with self._connection:
+                if not self._change("DELETE FROM account WHERE key = ?", key):
+                    raise AccountError(_no_account(address))
+                led_here = self._column("SELECT DISTINCT key FROM alias WHERE target_key = ? ORDER BY key", key)
+                self._change("DELETE FROM alias WHERE target_key = ?", key)
+        except apsw.Error as error:
+            raise unusable(self._path, error) from error
+        return tuple(map(_shown, led_here))
+
+    def password_hash(self, login: str) -> str | None:
+        """Return what is stored for a login in its canonical spelling, None where there is no such account."""
+        found = self._column("SELECT hash FROM account WHERE key = ?", mailbox_key(login, separator=""))
+        return found[0] if found else None
+
+    # Aliases
+
+    def add_alias(self, address: str, targets: Iterable[str]) -> str:
+        """Have mail for an address go to targets, besides those it has; return it as stored. Raises AccountError."""
+        address = canonical_address(address)
+        parsed = [_parse(target) for target in targets]
+        if not parsed:
+            raise AccountError(f"the alias {address} leads nowhere; name the addresses its mail goes to")
+        key = mailbox_key(address)
+        try:
+            with self._connection:
+                for target in parsed:
+                    self._change("INSERT OR IGNORE INTO alias VALUES (?, ?, ?)", key, target, mailbox_key(target))
+                if not self._ends(key):
+                    raise AccountError(f"the alias {address} would lead back to itself alone; name another target")
+        except apsw.Error as error:
+            raise unusable(self._path, error) from error
+        return address
+
+    def remove_alias(self, address: str, targets: Iterable[str] | None = None) -> str:
+        """Remove targets of an alias, None: all of them; return its address as stored. Raises AccountError."""
+        address = canonical_address(address)
+        key = mailbox_key(address)
+        if not self._targets(key):
+            raise AccountError(f"there is no alias {address}; valija alias list shows those there are")
+        if targets is None:
+            self._change("DELETE FROM alias WHERE key = ?", key)
+            return address
+        try:
+            with self._connection:
+                for target in targets:
+                    if not self._change("DELETE FROM alias WHERE key = ? AND target_key = ?", key, _parsed_key(target)):
+                        raise AccountError(f"{target!r} is no target of {address}; valija alias list shows them")
+        except apsw.Error as error:
+            raise unusable(self._path, error) from error
+        return address
+
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """Return the aliases and where each leads, in alphabetical order."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key, target in self._rows("SELECT key, target FROM alias ORDER BY key, target"):
+            found[_shown(key)] = (*found.get(_shown(key), ()), target)
+        return found
+
+    # What the server asks
+
+    def exists(self, address: str) -> bool:
+        """Whether an address is an account's or an alias's."""
+        return self._column(_EXISTS, mailbox_key(address)) == [1]
+
+    def expand(self, address: str) -> tuple[str, ...]:
+        """Return where mail for an address goes, aliases followed; what is no alias stands for itself, as written."""
+        key = mailbox_key(address)
+        return (self._ends(key) or (address,)) if self._targets(key) else (address,)
+
+    def owns(self, login: str, address: str) -> bool:
+        """Whether an address is the login's own, or an alias's that leads to it. Another account's never is."""
+        own, key = mailbox_key(login, separator=""), mailbox_key(address)
+        if key == own:
+            return True
+        return not self._is_account(key) and any(mailbox_key(end) == own for end in self._ends(key))
+
+    def _ends(self, key: str) -> tuple[str, ...]:
+        """Return where an alias leads in the end: nowhere, if it is none or only turns in a circle."""
+        followed = {key}
+        pending = self._targets(key)
+        ends: dict[str, None] = {}  # in the order they are come to
+        while pending:
+            target = pending.pop(0)
+            target_key = mailbox_key(target)
+            further = [] if target_key in followed else self._targets(target_key)
+            followed.add(target_key) if further else None
+            pending += further
+            if not further and (target_key not in followed or self._is_account(target_key)):
+                ends[target] = None
+        return tuple(ends)
+
+    def _targets(self, key: str) -> list[str]:
+        return self._column("SELECT target FROM alias WHERE key = ? ORDER BY target", key)
+
+    def _is_account(self, key: str) -> bool:
+        return bool(self._column("SELECT 1 FROM account WHERE key = ?", key))
+
+    # The file
+
+    def _rows(self, question: str, *values: str) -> Sequence[tuple[str, ...]]:
+        try:
+            return self._connection.execute(question, values).fetchall()
+        except apsw.Error as error:
+            raise unusable(self._path, error) from error
+
+    def _column(self, question: str, *values: str) -> list[str]:
+        return [row[0] for row in self._rows(question, *values)]
+
+    def _change(self, statement: str, *values: str) -> int:
+        self._rows(statement, *values)
+        return self._connection.changes()
+
+    def list(self) -> tuple[str, ...]:
+        """Return the addresses of all accounts, in alphabetical order."""
+        return tuple(_shown(key) for (key,) in self._rows("SELECT key FROM account ORDER BY key"))
+
+
+def _parse(text: str) -> str:
+    """Return a mailbox in our spelling: the local part as written, the domain as A-labels. Raises AccountError."""
+    try:
+        address, rest = parse_path(f"<{text}>") if text.isprintable() else ("", text)
+    except SyntaxFault:
+        address, rest = "", text
+    if not address or rest or address == "postmaster":
+        raise AccountError(f"{text!r} is no mail address; write it as alice@example.org")
+    return address
+
+
+def _parsed_key(text: str) -> str:
+    return mailbox_key(_parse(text))
+
+
+def _shown(key: str) -> str:
+    local, domain = split(key)
+    return f"{quote(local)}@{domain}"
+
+
+def _no_account(address: str) -> str:
+    return f"there is no account {address}; valija user list shows those there are"

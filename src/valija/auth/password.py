@@ -1,0 +1,158 @@
+"""Passwords: stored as argon2id, verified in threads, and not again for a client that was right a minute ago.
+
+    stored = hash_password("secret")
+    passwords = Passwords(threads=2)
+    await passwords.verify("alice@example.org", stored, b"secret")     # True
+    await passwords.verify("nobody@example.org", None, b"secret")      # False, after the same work
+
+What was right is remembered for some minutes, as a digest under a key that lives and dies with the process; it holds
+for that login, password and stored hash alone, so that a changed password counts at once. What was wrong never is.
+
+Non-ASCII passwords are compared in the form of RFC 8265 (OpaqueString): NFC, every kind of blank a space. Octets that
+are no UTF-8 are just wrong.
+
+Known weakness: who can read the process's memory can try passwords against the remembered digests at no cost.
+"""
+
+import asyncio
+import base64
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from typing import Final, Protocol
+
+import argon2
+from argon2.exceptions import VerifyMismatchError
+
+MEMORY_COST: Final = 19 * 1024  # KiB; with two rounds on one lane what OWASP recommends, some 20 ms
+MAX_PASSWORD: Final = 1024  # octets
+REMEMBERED_FOR: Final = 300.0  # seconds
+REMEMBERED_AT_MOST: Final = 10_000
+WAITING_PER_THREAD: Final = 100  # some seconds of work: whoever comes behind would give up anyway
+
+
+class PasswordRefused(ValueError):
+    """A new password that cannot be taken; the message says why, and never what it was."""
+
+
+class Overloaded(Exception):
+    """More logins are waiting than can be verified in time."""
+
+
+class Hasher(Protocol):
+    """The part of argon2.PasswordHasher that is used."""
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> bool:
+        """Return True or raise VerifyMismatchError, VerificationError or InvalidHashError."""
+
+
+ARGON2: Final = argon2.PasswordHasher(time_cost=2, memory_cost=MEMORY_COST, parallelism=1)
+
+
+def hash_password(password: str) -> str:
+    """Return what is stored for a new password. Takes some 20 ms of one core. Raises PasswordRefused."""
+    if not password:
+        raise PasswordRefused("the password is empty; choose one of a few words")
+    if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
+        raise PasswordRefused(f"the password is longer than {MAX_PASSWORD} octets; choose a shorter one")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in password):
+        raise PasswordRefused("the password holds a control character, which no mail program can send; leave it out")
+    return ARGON2.hash(opaque_string(password))
+
+
+def opaque_string(password: str) -> str:
+    """Return a password as it is compared (RFC 8265 section 4.2.2)."""
+    if password.isascii():
+        return password
+    spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in password)
+    return unicodedata.normalize("NFC", spaced)
+
+
+class Passwords:
+    """Verifies passwords, some at once in threads. `clock` gives monotonic seconds."""
+
+    def __init__(self, threads: int, hasher: Hasher = ARGON2, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self._most_waiting = threads * WAITING_PER_THREAD
+        self._hasher = hasher
+        self._clock = clock
+        self._waiting = 0
+        self._key = secrets.token_bytes(64)
+        self._nobodys_hash = _hash_of_nothing()
+        self._remembered: dict[bytes, float] = {}  # digest, until when; oldest first
+
+    async def verify(self, login: str, stored: str | None, password: bytes) -> bool:
+        """Tell whether the password is the one stored; `stored` is None where there is no such login.
+
+        That costs the same work, so that time does not tell who has an account. An empty password is always wrong.
+        Raises Overloaded, and argon2's errors for a stored hash that is damaged.
+        """
+        text = _as_text(password)
+        if not text:
+            return False
+        digest = self._digest(login, stored or "", text)
+        if stored is not None and self._remembers(digest):
+            return True
+        right = await self._in_thread(stored or self._nobodys_hash, text)
+        if right and stored is not None:
+            self._remember(digest)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let the threads end; what waits is given up."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_thread(self, stored: str, password: str) -> bool:
+        if self._waiting >= self._most_waiting:
+            raise Overloaded(f"{self._waiting} logins are waiting for their passwords to be verified")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._matches, stored, password)
+        finally:
+            self._waiting -= 1
+
+    def _matches(self, stored: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(stored, password)
+        except VerifyMismatchError:
+            return False
+
+    # What was right a while ago
+
+    def _digest(self, login: str, stored: str, password: str) -> bytes:
+        facts = f"{len(login)}:{login}{len(stored)}:{stored}{password}"  # the lengths keep them apart
+        return blake2b(facts.encode(), key=self._key, digest_size=32).digest()
+
+    def _remembers(self, digest: bytes) -> bool:
+        until = self._remembered.get(digest)
+        if until is None:
+            return False
+        if until < self._clock():
+            del self._remembered[digest]
+            return False
+        return True
+
+    def _remember(self, digest: bytes) -> None:
+        if len(self._remembered) >= REMEMBERED_AT_MOST:
+            del self._remembered[next(iter(self._remembered))]
+        self._remembered[digest] = self._clock() + REMEMBERED_FOR
+
+
+def _as_text(password: bytes) -> str:
+    """Return the password to compare; `""` for one that cannot be anybody's."""
+    if len(password) > MAX_PASSWORD:
+        return ""
+    try:
+        return opaque_string(password.decode())
+    except UnicodeDecodeError:
+        return ""
+
+
+def _hash_of_nothing() -> str:
+    """Return a hash as costly as the stored ones, of a password that nobody knows: its digest is made up."""
+    salt, digest = (base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=") for size in (16, 32))
+    return f"$argon2id$v=19$m={MEMORY_COST},t=2,p=1${salt}${digest}"

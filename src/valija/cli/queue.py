@@ -1,0 +1,181 @@
+"""valija queue: what is on its way, and a hand on it."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from valija.cli.frame import Call, Refusal, command, group, rfc3339
+from valija.config.faults import printable
+
+if TYPE_CHECKING:
+    from valija.config import Config
+    from valija.mail.job import QueueId
+    from valija.queue.directory import QueueDirectory
+    from valija.queue.store import Listed, NewMessage
+
+_PAGE = 500  # messages read at once: the queue may be larger than the memory
+
+
+def add_to(main: click.Group) -> None:
+    """Add the group and its commands."""
+    queue = group(main, "queue", "The queue: what is on its way.")
+
+    @command(queue, "list")
+    @click.option("--all", "_everything", is_flag=True, hidden=True)
+    def list_messages(call: Call, _everything: bool) -> None:
+        """List all messages, those on hold included."""
+        messages = _messages(_directory(call.enter()))
+        if call.as_json:
+            _print_array(_as_json(message) for message in messages)
+        else:
+            _print_lines(messages)
+
+    @command(queue, "show")
+    @click.argument("queue_id", metavar="ID")
+    def show(call: Call, queue_id: str) -> None:
+        """Show a message: envelope, origin and header."""
+        found = _directory(call.enter()).show(_queue_id(queue_id))
+        if found is None:
+            raise Refusal(f"there is no message {queue_id} in the queue")
+        call.answer(_whole(*found), _whole_lines(*found))
+
+    for name, done, words in (
+        ("hold", "on hold", "Keep messages from being attempted or given up, until they are released."),
+        ("release", "released", "End the hold of messages; they are due now."),
+        ("retry", "due now", "Have messages attempted now."),
+        ("delete", "deleted", "Remove messages, without a report to the sender."),
+    ):
+        _add_verb(queue, name, done, words)
+
+
+def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
+    def verb(call: Call, queue_ids: tuple[str, ...], everything: bool) -> None:
+        if bool(queue_ids) == everything:
+            raise click.UsageError("name messages by their ids, or all of them by --all")
+        config = call.enter()
+        directory = _directory(config)
+        act = _VERBS[name](directory)
+        wanted = (message.queue_id for message in _messages(directory)) if everything else map(_queue_id, queue_ids)
+        changed, missing = [], []
+        for queue_id in wanted:
+            (changed if act(queue_id) else missing).append(queue_id)
+        _poke(config)
+        call.answer({"changed": changed, "missing": missing}, [f"{queue_id} {done}" for queue_id in changed])
+        if missing and not everything:
+            raise Refusal("\n".join(f"there is no message {queue_id} in the queue" for queue_id in missing))
+
+    verb.__doc__ = words
+    all_option = click.option("--all", "everything", is_flag=True, help="All messages.")
+    argument = click.argument("queue_ids", nargs=-1, metavar="ID...")
+    command(queue, name)(argument(all_option(verb)))
+
+
+def _directory(config: "Config") -> "QueueDirectory":
+    from valija.queue.directory import QueueDirectory
+
+    return QueueDirectory(config.data_dir)
+
+
+def _poke(config: "Config") -> None:
+    from valija.admin.control import SOCKET_NAME, poke
+
+    poke(config.data_dir / SOCKET_NAME, "queue-changed")
+
+
+def _queue_id(text: str) -> "QueueId":
+    from valija.mail.job import QueueId
+
+    return QueueId(text)
+
+
+def _messages(directory: "QueueDirectory") -> "Iterator[Listed]":
+    """Yield all messages, in the order of their queue ids."""
+    after = None
+    while page := directory.list(_PAGE, after):
+        yield from page
+        after = page[-1].queue_id
+
+
+def _as_json(message: "Listed") -> dict[str, Any]:
+    return {
+        "queue_id": message.queue_id,
+        "reverse_path": message.reverse_path,
+        "size": message.size,
+        "arrived": rfc3339(message.arrived),
+        "hold": message.hold,
+        "recipients": [
+            {
+                "address": recipient.address,
+                "state": recipient.state,
+                "attempts": recipient.attempts,
+                "next_attempt": rfc3339(recipient.next_attempt),
+                "last_reply": recipient.last_reply,
+            }
+            for recipient in message.recipients
+        ],
+    }
+
+
+def _print_array(values: Iterator[dict[str, Any]]) -> None:
+    """Print a JSON array one value at a time."""
+    separator = "["
+    for value in values:
+        click.echo(separator + msgspec.json.encode(value).decode())
+        separator = ","
+    click.echo("]" if separator == "," else "[]")
+
+
+def _print_lines(messages: "Iterator[Listed]") -> None:
+    count = 0
+    for count, message in enumerate(messages, 1):  # noqa: B007 the number of the last one is told below
+        for line in _lines(message):
+            click.echo(printable(line))
+    click.echo(f"{count} message{'' if count == 1 else 's'} in the queue" if count else "the queue is empty")
+
+
+def _lines(message: "Listed") -> Iterator[str]:
+    hold = ", on hold" if message.hold else ""
+    sender = message.reverse_path or "<>"
+    yield f"{message.queue_id}  {rfc3339(message.arrived)}  {message.size} octets  from {sender}{hold}"
+    for recipient in message.recipients:
+        attempts = f"{recipient.attempts} attempt{'' if recipient.attempts == 1 else 's'}"
+        yield f"    {recipient.address}  {recipient.state}, {attempts}, next {rfc3339(recipient.next_attempt)}"
+        if recipient.last_reply:
+            yield f"        {recipient.last_reply}"
+
+
+def _whole(listed: "Listed", message: "NewMessage") -> dict[str, Any]:
+    origin = msgspec.to_builtins(message.origin)
+    origin["received_at"] = rfc3339(message.origin.received_at)
+    return {
+        **_as_json(listed),
+        "envelope": msgspec.to_builtins(message.envelope),
+        "origin": origin,
+        "header": _header(message),
+    }
+
+
+def _whole_lines(listed: "Listed", message: "NewMessage") -> Iterator[str]:
+    yield from _lines(listed)
+    origin = message.origin
+    login = f", logged in as {origin.login}" if origin.login else ""
+    yield f"came by {origin.role} from [{origin.client_address}] ({origin.helo}) with {origin.protocol}{login}"
+    yield f"allowed by {origin.rule}"
+    yield ""
+    yield from _header(message).splitlines()
+
+
+def _header(message: "NewMessage") -> str:
+    """Return the header; octets that are no UTF-8 stand as escapes."""
+    return message.content.head.partition(b"\r\n\r\n")[0].decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+
+
+# Which of the directory's verbs a command means.
+_VERBS: "dict[str, Callable[[QueueDirectory], Callable[[QueueId], bool]]]" = {
+    "hold": lambda directory: directory.hold,
+    "release": lambda directory: directory.release,
+    "retry": lambda directory: directory.retry,
+    "delete": lambda directory: directory.delete,
+}

@@ -1,0 +1,159 @@
+"""The agent that puts mail of hosted domains into Maildirs: `ROOT/DOMAIN/LOCALPART/{tmp,new,cur}`.
+
+    agent = MaildirAgent(Path("/var/lib/valija/mail"), "mail.example.org", read=spool.read, log=log, clock=time.time)
+    outcomes = await agent.deliver(job)
+
+A message is written to `tmp`, synced, renamed into `new`, and the folder is synced: then it is delivered, and a reader
+never sees half of it. Return-Path and Delivered-To are put on top. Line ends in the file are LF alone, as is the custom
+of Maildir and what Dovecot expects. Folders are 0700 and files 0600. See deliver/mailbox_folder for LOCALPART.
+
+Where Delivered-To already names the recipient the message has been here before: it fails with 5.4.6.
+
+Disk work happens in threads, at most MAX_WRITERS at a time. Known weakness: no quotas, and one folder per mailbox.
+"""
+
+import asyncio
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from valija.content.trace import return_path_field
+from valija.deliver.attempt_log import tell
+from valija.deliver.mailbox_folder import mailbox_folder
+from valija.logs import Log
+from valija.mail.content import Content
+from valija.mail.job import Job
+from valija.mail.outcome import Outcome, State
+from valija.mail.reply import Reply
+
+MAX_WRITERS: Final = 4
+
+_DELIVERED: Final = Reply(250, "2.0.0", "Delivered to the mailbox")
+_LOOP: Final = Reply(554, "5.4.6", "Mail loop: the message was delivered to this address before")
+_NO_SPACE: Final = Reply(452, "4.3.1", "No space left for the mailbox")
+_LOCAL_FAULT: Final = Reply(451, "4.3.0", "The mailbox can't be written to, it will be tried again")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+Read = Callable[[Content], Iterator[bytes]]
+
+
+class MaildirAgent:
+    """Delivers into the Maildirs below `root`. `hostname` makes file names unique among hosts that share them."""
+
+    def __init__(self, root: Path, hostname: str, *, read: Read, log: Log, clock: Callable[[], float]) -> None:
+        self._root = root
+        self._host = hostname.replace("/", "\\057").replace(":", "\\072")
+        self._read = read
+        self._log = log
+        self._clock = clock
+        self._turn = asyncio.Semaphore(MAX_WRITERS)
+        self._count = 0
+
+    async def deliver(self, job: Job) -> list[Outcome]:
+        """Return one outcome for each recipient of the job (see deliver/agent)."""
+        began = asyncio.get_running_loop().time()
+        outcomes = []
+        for number in job.numbers:
+            reply = await self._deliver_to(job, job.envelope.recipients[number].address)
+            state = State.DELIVERED if reply.is_positive else State.FAILED if reply.is_permanent else State.DEFERRED
+            outcomes.append(Outcome(number, state, reply))
+        tell(self._log, job, outcomes, asyncio.get_running_loop().time() - began)
+        return outcomes
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def _deliver_to(self, job: Job, address: str) -> Reply:
+        if _has_been_delivered(job.content, address):
+            return _LOOP
+        top = return_path_field(job.envelope.reverse_path) + f"Delivered-To: {_printable(address)}\r\n".encode()
+        try:
+            folder = self._root / mailbox_folder(address)
+            async with self._turn:
+                await asyncio.to_thread(_write_message, folder, self._new_name(), top, self._read(job.content))
+        except OSError as error:
+            self._log.error("mailbox fault", queue_id=job.queue_id, recipient=address, reason=str(error))
+            return _NO_SPACE if error.errno in _FULL else _LOCAL_FAULT
+        except Exception:
+            self._log.exception("mailbox fault", queue_id=job.queue_id, recipient=address)
+            return _LOCAL_FAULT
+        return _DELIVERED
+
+    def _new_name(self) -> str:
+        """Return a file name that no other delivery has: time, process, count and chance."""
+        self._count += 1
+        seconds, fraction = divmod(self._clock(), 1)
+        return f"{int(seconds)}.M{int(fraction * 1e6)}P{os.getpid()}Q{self._count}R{secrets.token_hex(4)}.{self._host}"
+
+
+def _has_been_delivered(content: Content, address: str) -> bool:
+    """Whether a Delivered-To field names the address."""
+    header = content.head.partition(b"\r\n\r\n")[0]
+    wanted = b"\r\ndelivered-to: " + _printable(address).encode().lower() + b"\r\n"
+    return wanted in b"\r\n" + header.lower() + b"\r\n"
+
+
+def _printable(address: str) -> str:
+    return "".join(char for char in address if char.isprintable())
+
+
+def _write_message(folder: Path, name: str, top: bytes, content: Iterator[bytes]) -> None:
+    """Write a message to disk and return when it would survive a power cut. Raises OSError, and leaves nothing then."""
+    _make_maildir(folder)
+    temporary = folder / "tmp" / name
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb", buffering=0) as file:
+            for octets in _with_lf(top, content):
+                _write_all(file.fileno(), octets)
+            os.fsync(file.fileno())
+        os.rename(temporary, folder / "new" / name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(folder / "new")
+
+
+def _write_all(descriptor: int, octets: bytes) -> None:
+    left = memoryview(octets)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _with_lf(top: bytes, content: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the message with LF for CRLF, also where a piece ends between the two."""
+    held = top
+    for piece in content:
+        octets = held + piece
+        held = b"\r" if octets.endswith(b"\r") else b""
+        yield octets[: len(octets) - len(held)].replace(b"\r\n", b"\n")
+    if held:
+        yield held.replace(b"\r\n", b"\n")
+
+
+def _make_maildir(folder: Path) -> None:
+    for inner in ("tmp", "new", "cur"):
+        _make_folder(folder / inner)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each name synced, private to the server's user."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,203 @@
+"""The reference store: the contract in its plainest form, in memory. For tests; nothing here survives anything.
+
+    store = MemoryStore(IdSource(0, clock=lambda: 1.0))
+    await store.put(store.new_id(), message, claim=False)
+
+Known weakness: everything is a walk over all messages.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from valija.mail.address import domain_of
+from valija.mail.job import QueueId
+from valija.mail.outcome import State
+from valija.queue.identity import IdSource
+from valija.queue.store import (
+    Claim,
+    Due,
+    Listed,
+    NewMessage,
+    PendingRecipient,
+    Receipt,
+    Settled,
+    Settlement,
+)
+
+
+@dataclass
+class _Pending:
+    """A recipient that is neither delivered nor failed."""
+
+    next_hop: str
+    next_attempt: float
+    attempts: int = 0
+    warned: bool = False
+    last_reply: str = ""
+    leased: bool = False
+
+
+@dataclass
+class _Message:
+    message: NewMessage
+    hold: bool = False
+    pending: dict[int, _Pending] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """A QueueStore without durability. `clock` tells the time of admin commands."""
+
+    def __init__(
+        self, ids: IdSource, clock: Callable[[], float], next_hop: Callable[[str], str] = domain_of
+    ) -> None:
+        self._ids = ids
+        self._clock = clock
+        self._next_hop = next_hop
+        self._messages: dict[QueueId, _Message] = {}
+
+    def new_id(self) -> QueueId:
+        """See QueueStore."""
+        return self._ids.next()
+
+    async def put(self, queue_id: QueueId, message: NewMessage, *, claim: bool) -> None:
+        """See QueueStore."""
+        self._insert(queue_id, message, leased=claim)
+
+    def _insert(self, queue_id: QueueId, message: NewMessage, *, leased: bool) -> None:
+        kept = self._messages[queue_id] = _Message(message)
+        for number, recipient in enumerate(message.envelope.recipients):
+            next_hop = self._next_hop(recipient.address)
+            kept.pending[number] = _Pending(next_hop, message.origin.received_at, leased=leased)
+
+    def _free(self, skip: AbstractSet[str]) -> Iterator[tuple[float, QueueId]]:
+        """Yield next attempt and message of each recipient that may be claimed when its time has come."""
+        for queue_id, kept in self._messages.items():
+            for pending in kept.pending.values():
+                if not (kept.hold or pending.leased or pending.next_hop in skip):
+                    yield pending.next_attempt, queue_id
+
+    async def claim(self, now: float, limit: int, skip: AbstractSet[str] = frozenset()) -> Sequence[Claim]:
+        """See QueueStore."""
+        due = sorted(entry for entry in self._free(skip) if entry[0] <= now)
+        return [self._lease(queue_id, now, skip) for queue_id in list(dict.fromkeys(entry[1] for entry in due))[:limit]]
+
+    def _lease(self, queue_id: QueueId, now: float, skip: AbstractSet[str]) -> Claim:
+        kept = self._messages[queue_id]
+        due = []
+        for number, pending in kept.pending.items():
+            if pending.next_attempt <= now and not pending.leased and pending.next_hop not in skip:
+                pending.leased = True
+                due.append(Due(number, pending.attempts, pending.warned))
+        return Claim(queue_id, kept.message, tuple(due), only=len(due) == len(kept.pending))
+
+    async def release(self, claims: Iterable[Claim]) -> None:
+        """See QueueStore."""
+        for claim in claims:
+            self._end_lease(claim.queue_id, [due.number for due in claim.due])
+
+    def _end_lease(self, queue_id: QueueId, numbers: Sequence[int]) -> None:
+        kept = self._messages.get(queue_id)
+        for number in numbers:
+            if kept and number in kept.pending:
+                kept.pending[number].leased = False
+
+    async def settle(self, settlement: Settlement) -> Receipt:
+        """See QueueStore."""
+        kept = self._messages.get(settlement.queue_id)
+        if kept is None:
+            return Receipt(removed=False)
+        for settled in settlement.recipients:
+            self._apply(kept, settled)
+        reports = tuple(self.new_id() for _ in settlement.reports)
+        for queue_id, report in zip(reports, settlement.reports, strict=True):
+            self._insert(queue_id, report, leased=False)
+        if not kept.pending:
+            del self._messages[settlement.queue_id]
+        return Receipt(not kept.pending, reports)
+
+    def _apply(self, kept: _Message, settled: Settled) -> None:
+        if settled.state is not State.DEFERRED:
+            kept.pending.pop(settled.number, None)
+        elif pending := kept.pending.get(settled.number):
+            pending.attempts += 1
+            pending.leased = False
+            pending.next_attempt = settled.next_attempt
+            pending.last_reply = settled.last_reply
+            pending.warned = settled.warned
+
+    async def next_due(self, skip: AbstractSet[str] = frozenset()) -> float | None:
+        """See QueueStore."""
+        return min((entry[0] for entry in self._free(skip)), default=None)
+
+    async def bring_forward(self, beyond: float, to: float) -> int:
+        """See QueueStore."""
+        every = [pending for kept in self._messages.values() for pending in kept.pending.values()]
+        late = [pending for pending in every if pending.next_attempt > beyond]
+        for pending in late:
+            pending.next_attempt = to
+        return len(late)
+
+    def begin(self, queue_id: QueueId) -> int:
+        """See QueueStore; memory survives no crash."""
+        return 0
+
+    def end(self, token: int) -> None:
+        """See QueueStore."""
+
+    def on_change(self, wake: Callable[[], None]) -> None:
+        """See QueueStore; nobody else sees this store."""
+
+    async def list(self, limit: int, after: QueueId | None = None) -> Sequence[Listed]:
+        """See QueueStore."""
+        ids = sorted(queue_id for queue_id in self._messages if after is None or queue_id > after)
+        return [self._listed(queue_id) for queue_id in ids[:limit]]
+
+    def _listed(self, queue_id: QueueId) -> Listed:
+        kept = self._messages[queue_id]
+        envelope = kept.message.envelope
+        recipients = tuple(
+            PendingRecipient(
+                envelope.recipients[number].address,
+                "deferred" if pending.attempts else "pending",
+                pending.attempts,
+                pending.next_attempt,
+                pending.last_reply,
+            )
+            for number, pending in sorted(kept.pending.items())
+        )
+        arrived = kept.message.origin.received_at
+        return Listed(queue_id, envelope.reverse_path, kept.message.content.size, arrived, kept.hold, recipients)
+
+    async def show(self, queue_id: QueueId) -> tuple[Listed, NewMessage] | None:
+        """See QueueStore."""
+        kept = self._messages.get(queue_id)
+        return (self._listed(queue_id), kept.message) if kept else None
+
+    async def hold(self, queue_id: QueueId) -> bool:
+        """See QueueStore."""
+        kept = self._messages.get(queue_id)
+        if kept:
+            kept.hold = True
+        return kept is not None
+
+    async def release_hold(self, queue_id: QueueId) -> bool:
+        """See QueueStore."""
+        kept = self._messages.get(queue_id)
+        if kept:
+            kept.hold = False
+        return await self.retry(queue_id)
+
+    async def retry(self, queue_id: QueueId) -> bool:
+        """See QueueStore."""
+        kept = self._messages.get(queue_id)
+        for pending in kept.pending.values() if kept else ():
+            pending.next_attempt = self._clock()
+        return kept is not None
+
+    async def delete(self, queue_id: QueueId) -> bool:
+        """See QueueStore."""
+        return self._messages.pop(queue_id, None) is not None
+
+    async def close(self) -> None:
+        """See QueueStore."""

@@ -1,0 +1,225 @@
+"""The statements on the messages of one queue file. Everything here runs inside a transaction of the caller.
+
+    rows = Rows(connection)
+    rows.insert(new_row(number, message, domain_of))
+    effect = rows.settle(number, settlement.recipients, [])
+
+The row keeps envelope and origin as one MessagePack value: it is written and read whole, and new fields need no new
+schema. Used by the store's writer and, in a process of its own, by the command line.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+
+from valija.mail.content import Content
+from valija.mail.envelope import Envelope
+from valija.mail.origin import Origin
+from valija.mail.outcome import State
+from valija.queue.identity import from_number
+from valija.queue.store import CRASH_LIMIT, Listed, NewMessage, PendingRecipient, Settled
+
+_INSERT_MESSAGE: Final = "INSERT INTO message VALUES (?, 0, 0, ?, ?, ?, ?)"
+_INSERT_RECIPIENT: Final = "INSERT INTO recipient VALUES (?, ?, ?, ?, 0, 0, 0, '')"
+_END_RECIPIENT: Final = "DELETE FROM recipient WHERE message = ? AND number = ?"
+_DEFER_RECIPIENT: Final = """
+UPDATE recipient SET next_attempt = ?, attempts = attempts + 1, warned = ?, last_reply = ?
+WHERE message = ? AND number = ?"""
+_END_MESSAGE: Final = """
+DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1) RETURNING body_file"""
+_PENDING: Final = """
+SELECT number, attempts, next_attempt, last_reply FROM recipient WHERE message = ? ORDER BY number"""
+
+
+class _Facts(msgspec.Struct, frozen=True, gc=False):
+    envelope: Envelope
+    origin: Origin
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Facts).decode
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """A message as it is bound to the statements: its own values, and those of each recipient."""
+
+    message: tuple[int, int, str, bytes, bytes]
+    recipients: tuple[tuple[int, int, str, float], ...]
+
+
+class Effect(msgspec.Struct, frozen=True, gc=False):
+    """What a settlement did: was the message still there, has it left, and which file may go with it."""
+
+    found: bool
+    removed: bool = False
+    body_file: str = ""
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """A message as it was read."""
+
+    message: NewMessage
+    hold: bool
+    crashes: int
+
+
+def new_row(number: int, message: NewMessage, next_hop: Callable[[str], str]) -> Row:
+    """Return a message with the id `number` as a row, all recipients due since its arrival."""
+    envelope, content, arrived = message.envelope, message.content, message.origin.received_at
+    facts = _encode(_Facts(envelope, message.origin))
+    recipients = tuple(
+        [(number, place, next_hop(recipient.address), arrived) for place, recipient in enumerate(envelope.recipients)]
+    )
+    return Row((number, content.size, content.body_file, facts, content.head), recipients)
+
+
+class Rows:
+    """The messages of one file. Ids are numbers here (see queue/identity)."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+
+    def insert(self, row: Row) -> None:
+        """Add a message."""
+        self._execute(_INSERT_MESSAGE, row.message)
+        if len(row.recipients) == 1:
+            self._execute(_INSERT_RECIPIENT, row.recipients[0])
+        else:
+            self._connection.executemany(_INSERT_RECIPIENT, row.recipients)
+
+    def settle(self, number: int, settled: Sequence[Settled], reports: Sequence[Row]) -> Effect:
+        """Record an attempt's effect on recipients, and add the reports; nothing where the message is gone."""
+        deferred = False
+        for recipient in settled:
+            deferred |= self._settle_one(number, recipient)
+        ended = None if deferred else self._execute(_END_MESSAGE, (number,)).get
+        if ended is None and not self._survives(number):
+            return Effect(found=False)
+        for report in reports:
+            self.insert(report)
+        return Effect(True, removed=ended is not None, body_file=ended or "")
+
+    def _settle_one(self, number: int, settled: Settled) -> bool:
+        """Settle a recipient; return whether it is still pending."""
+        if settled.state is not State.DEFERRED:
+            self._execute(_END_RECIPIENT, (number, settled.number))
+            return False
+        values = (settled.next_attempt, settled.warned, settled.last_reply, number, settled.number)
+        self._execute(_DEFER_RECIPIENT, values)
+        return True
+
+    def _survives(self, number: int) -> bool:
+        """Whether a message is there after an attempt, which it has then outlived: crashes before do not count on."""
+        crashes = self._execute("SELECT crashes FROM message WHERE id = ?", (number,)).get
+        if crashes:
+            self._execute("UPDATE message SET crashes = 0 WHERE id = ?", (number,))
+        return crashes is not None
+
+    def load(self, number: int) -> Stored | None:
+        """Return a message, None if it is not there."""
+        row = self._execute(
+            "SELECT facts, head, size, body_file, hold, crashes FROM message WHERE id = ?", (number,)
+        ).fetchone()
+        if row is None:
+            return None
+        facts, head, size, body_file, hold, crashes = row
+        read = _decode(facts)
+        return Stored(NewMessage(read.envelope, Content(head, size, body_file), read.origin), bool(hold), crashes)
+
+    def list(self, limit: int, after: int) -> Sequence[Listed]:
+        """Return messages in the order of their ids, those after `after`."""
+        rows = self._execute(
+            "SELECT id, facts, size, hold FROM message WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        ).fetchall()
+        return [self._listed(*row) for row in rows]
+
+    def show(self, number: int) -> tuple[Listed, NewMessage] | None:
+        """Return one message, and how it is listed."""
+        row = self._execute("SELECT id, facts, size, hold FROM message WHERE id = ?", (number,)).fetchone()
+        stored = self.load(number)
+        return (self._listed(*row), stored.message) if row and stored else None
+
+    def _listed(self, number: int, facts: bytes, size: int, hold: int) -> Listed:
+        read = _decode(facts)
+        recipients = tuple(
+            PendingRecipient(
+                read.envelope.recipients[place].address,
+                "deferred" if attempts else "pending",
+                attempts,
+                next_attempt,
+                last_reply,
+            )
+            for place, attempts, next_attempt, last_reply in self._execute(_PENDING, (number,))
+        )
+        arrived = read.origin.received_at
+        return Listed(from_number(number), read.envelope.reverse_path, size, arrived, bool(hold), recipients)
+
+    def hold(self, number: int) -> bool:
+        """Keep a message for a human; False if it is not there."""
+        self._execute("UPDATE recipient SET held = 1 WHERE message = ?", (number,))
+        return self._changes("UPDATE message SET hold = 1 WHERE id = ?", number)
+
+    def release_hold(self, number: int, now: float) -> bool:
+        """End a hold, recipients due at `now`, old crashes forgiven; False if the message is not there."""
+        self._execute("UPDATE recipient SET held = 0, next_attempt = ? WHERE message = ?", (now, number))
+        return self._changes("UPDATE message SET hold = 0, crashes = 0 WHERE id = ?", number)
+
+    def retry(self, number: int, now: float) -> bool:
+        """Make the recipients due at `now`; False if the message is not there."""
+        self._execute("UPDATE recipient SET next_attempt = ? WHERE message = ?", (now, number))
+        return self._execute("SELECT 1 FROM message WHERE id = ?", (number,)).get is not None
+
+    def delete(self, number: int) -> str | None:
+        """Remove a message; return the name of its file or "", None if it is not there."""
+        self._execute("DELETE FROM recipient WHERE message = ?", (number,))
+        body_file: str | None = self._execute(
+            "DELETE FROM message WHERE id = ? RETURNING body_file", (number,)
+        ).get
+        return body_file
+
+    def count_crash(self, number: int) -> bool:
+        """Note that a crash happened in an attempt at a message; return whether it went on hold for that."""
+        self._execute("UPDATE message SET crashes = crashes + 1 WHERE id = ?", (number,))
+        crashes: int | None = self._execute("SELECT crashes FROM message WHERE id = ?", (number,)).get
+        return crashes is not None and crashes >= CRASH_LIMIT and self.hold(number)
+
+    def bring_forward(self, beyond: float, to: float) -> int:
+        """Have recipients that are due later than `beyond` due at `to`; return how many."""
+        self._execute("UPDATE recipient SET next_attempt = ? WHERE held = 0 AND next_attempt > ?", (to, beyond))
+        return self._connection.changes()
+
+    def largest(self) -> int:
+        """Return the largest id, 0 in an empty file."""
+        return int(self._execute("SELECT coalesce(max(id), 0) FROM message").get)
+
+    def pending(self) -> int:
+        """Return the number of pending recipients that are not on hold."""
+        return int(self._execute("SELECT count(*) FROM recipient WHERE held = 0").get)
+
+    def names_file(self, name: str) -> bool:
+        """Whether a message has this file as its body."""
+        return self._execute("SELECT 1 FROM message WHERE body_file <> '' AND body_file = ?", (name,)).get is not None
+
+    def raw(self, limit: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """Return the first `limit` messages and their recipients as they lie in the tables."""
+        messages = self._execute("SELECT * FROM message ORDER BY id LIMIT ?", (limit,)).fetchall()
+        if not messages:
+            return [], []
+        recipients = self._execute("SELECT * FROM recipient WHERE message <= ?", (messages[-1][0],)).fetchall()
+        return messages, recipients
+
+    def insert_raw(self, messages: Sequence[tuple[Any, ...]], recipients: Sequence[tuple[Any, ...]]) -> None:
+        """Add what `raw` returned; what is there already stays as it is."""
+        self._connection.executemany("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", messages)
+        self._connection.executemany("INSERT OR IGNORE INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?)", recipients)
+
+    def body_files(self, messages: Sequence[tuple[Any, ...]]) -> Iterator[str]:
+        """Yield the files that raw messages name."""
+        return (message[4] for message in messages if message[4])
+
+    def _changes(self, statement: str, number: int) -> bool:
+        self._execute(statement, (number,))
+        return self._connection.changes() > 0
