@@ -1,57 +1,34 @@
-"""Every setting and every command is in the documentation, and the documentation names no others."""
+"""The documents stay true: files they name exist, and what the code does is in them."""
 
 import re
 from pathlib import Path
 
-import click
+import pytest
 
-from tests.config.facts import FACTS
-from valija.cli.main import cli
-from valija.config.document import Document
-from valija.config.tables import build
+PROJECT = Path(__file__).parent.parent
+SOURCE = PROJECT / "src" / "valija"
+PAGES = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]
 
-DOCS = Path(__file__).parent.parent / "docs"
-
-
-def documented_settings() -> set[tuple[str, str]]:
-    found = set()
-    table = ""
-    for line in (DOCS / "configuration.md").read_text().splitlines():
-        if heading := re.match(r"## (?:\[(\w+)\])?", line):
-            table = heading[1] or ""
-        elif row := re.match(r"\| `(\w+)` \|", line):
-            found.add((table, row[1]))
-    return found
+_CODE = re.compile(r"`([\w./-]+\.(?:py|md|lock)|(?:[\w-]+/)+)`")
+_LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
-def test_every_setting_is_documented_and_no_other() -> None:
-    document = Document("", {})
-    build(document, Path("/"), FACTS)
-    settings = {(setting.table, setting.key) for setting in document.settings()}
-    # These two say in a sentence that they have smtpd's settings.
-    same = {(table, key) for table, key in settings if table in ("submission", "submissions")}
-    assert {key for _, key in same} == {key for table, key in settings if table == "smtpd"} - {"tls_security_level"}
-    assert documented_settings() == settings - same
+def test_each_cited_rfc_has_its_status() -> None:
+    table = (PROJECT / "docs" / "rfc-status.md").read_text()
+    listed = {number for row in re.findall(r"(?m)^\| ([\d, ]+) \|", table) for number in row.split(", ")}
+    cited = {
+        number: path.relative_to(SOURCE)
+        for path in SOURCE.rglob("*.py")
+        for number in re.findall(r"RFCs? (\d{3,4})\b", path.read_text())
+    }
+    missing = {number: str(path) for number, path in cited.items() if number not in listed}
+    assert not missing, "add them to docs/rfc-status.md"
 
 
-def commands(group: click.Group, prefix: str) -> list[tuple[str, click.Command]]:
-    found: list[tuple[str, click.Command]] = []
-    for name, each in group.commands.items():
-        words = f"{prefix} {name}"
-        found += commands(each, words) if isinstance(each, click.Group) else [(words, each)]
-    return found
-
-
-def test_every_command_and_option_is_documented() -> None:
-    text = (DOCS / "commands.md").read_text()
-    for words, each in commands(cli, "valija"):
-        assert words in text
-        for option in each.params:
-            assert isinstance(option, click.Argument) or option.opts[0] in text, f"{words} {option.opts}"
-
-
-def test_the_documentation_names_no_command_that_is_not_there() -> None:
-    known = {words for words, _ in commands(cli, "valija")} | {f"valija {name}" for name in cli.commands}
-    told = re.findall(r"^    (valija(?: [a-z]+)+)", (DOCS / "commands.md").read_text(), re.MULTILINE)
-    assert told
-    assert set(told) <= known
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_each_file_that_is_named_exists(page: Path) -> None:
+    text = page.read_text()
+    places = (PROJECT, SOURCE, page.parent, SOURCE.parent, PROJECT / "docs")
+    named = {*_CODE.findall(text), *(link for link in _LINK.findall(text) if "://" not in link)}
+    missing = [name for name in named if not any((place / name).exists() for place in places)]
+    assert not missing

@@ -13,12 +13,17 @@ import gc
 import os
 import signal
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from valija import __version__
+from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlServer
+from valija.admin.status import Status, WorkerStatus
 from valija.channel import Channel
+from valija.config import Config, ConfigError
 from valija.logs import Log
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets
@@ -40,12 +45,18 @@ class _Worker:
     sockets: BoundSockets
     pid: int = 0
     channel: Channel | None = None
-    started: float = 0.0
+    started: float = 0.0  # by the loop's clock
+    since: float = 0.0  # by the calendar
     deaths: int = 0
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
-    status: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     refusal: str = ""
+
+    @property
+    def status(self) -> WorkerStatus:
+        """What is known of the worker."""
+        return WorkerStatus(self.number, self.pid, self.since, self.deaths, **self.counts)
 
 
 class Supervisor:
@@ -53,11 +64,14 @@ class Supervisor:
 
     def __init__(
         self,
+        config: Config,
         bound: list[BoundSockets],
         run_worker: WorkerMain,
         read_configuration: Callable[[], str],
         log: Log,
     ) -> None:
+        self._config = config
+        self._since = time.time()
         self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
         self._table = SessionTable.shared(len(bound))
         self._run_worker = run_worker
@@ -65,6 +79,11 @@ class Supervisor:
         self._log = log
         self._stop = asyncio.Event()
         self._failed = False
+        self._control = ControlServer(
+            config.data_dir / SOCKET_NAME,
+            {"reload": self._on_reload, "queue-changed": self._on_queue_changed, "status": self._on_status},
+            log,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -79,8 +98,10 @@ class Supervisor:
         if not await self._all_ready():
             self._failed = True
         else:
+            await self._control.start()
             self._log.info("ready", pid=os.getpid(), workers=[worker.pid for worker in self._workers])
             await self._stop.wait()
+            await self._control.close()
         await self._end()
         return 1 if self._failed else 0
 
@@ -90,20 +111,30 @@ class Supervisor:
         """Pass a new configuration on; on any fault keep the old one. Returns the faults."""
         try:
             text = self._read_configuration()
-        except Exception as error:
-            self._log.error("reload refused, the configuration in force stays", reason=str(error))
-            return str(error).splitlines()
+        except ConfigError as error:
+            for fault in error.faults:
+                self._log.error("reload refused, the configuration in force stays", fault=str(fault))
+            return [str(fault) for fault in error.faults]
         self._tell({"do": "reload", "text": text})
         self._log.info("reloaded")
         return []
 
-    def queue_changed(self) -> None:
-        """Have the workers look into their queues again."""
+    async def _on_reload(self, _: Arguments) -> None:
+        if faults := self.reload():
+            raise ControlError("\n".join(faults))
+
+    async def _on_queue_changed(self, _: Arguments) -> None:
         self._tell({"do": "queue-changed"})
 
-    def status(self) -> list[dict[str, Any]]:
-        """What is known of each worker."""
-        return [{"number": w.number, "pid": w.pid, "deaths": w.deaths, **w.status} for w in self._workers]
+    async def _on_status(self, _: Arguments) -> Status:
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            since=self._since,
+            hostname=self._config.hostname,
+            listening={role: [str(each) for each in o.listen] for role, o in self._config.listeners.items()},
+            workers=[worker.status for worker in self._workers],
+        )
 
     def _tell(self, message: dict[str, Any]) -> None:
         for worker in self._workers:
@@ -117,6 +148,7 @@ class Supervisor:
         worker.is_ready.clear()
         worker.gone.clear()
         worker.started = asyncio.get_running_loop().time()
+        worker.since = time.time()
         keep = {each.fileno() for sockets in worker.sockets.values() for each in sockets} | {theirs.fileno()}
         pid = os.fork()
         if pid == 0:
@@ -135,7 +167,7 @@ class Supervisor:
                 case "refused":
                     worker.refusal = str(message.get("why"))
                 case "status":
-                    worker.status = message
+                    worker.counts = message["counts"]
         channel.close()
 
     async def _all_ready(self) -> bool:

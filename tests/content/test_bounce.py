@@ -266,6 +266,7 @@ def test_a_null_reverse_path_gets_no_report() -> None:
         (Reply(552, "5.3.4", "x"), "send it smaller"),
         (Reply(550, "5.7.26", "x"), "refused the message by its rules"),
         (Reply(451, "4.3.0", "x"), "for as long as this server tries"),
+        (Reply(550, "5.4.7", "x"), "for as long as this server tries"),
         (Reply(550, "5.99.99", "x"), "all that is known"),
     ],
 )

@@ -35,7 +35,8 @@ def test_a_name_server_s_fault(text: object) -> None:
 
 
 def test_resolv_conf() -> None:
-    text = "; x\n#nameserver 192.0.2.9\n  nameserver\t192.0.2.1 # one\nnameserver\nnameserver bogus\nNAMESERVER 192.0.2.8\n"
+    text = "; x\n#nameserver 192.0.2.9\n"
+    text += "  nameserver\t192.0.2.1 # one\nnameserver\nnameserver bogus\nNAMESERVER 192.0.2.8\n"
     assert read_nameservers(text + "nameserver 2001:db8::1\n") == (
         Endpoint("192.0.2.1", 53),
         Endpoint("2001:db8::1", 53),

@@ -16,8 +16,11 @@ Known weaknesses: a file that is replaced, not written to, is seen after a resta
 known here: a target elsewhere is an address like any other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -92,14 +95,11 @@ class Accounts:
         """Remove an account, and its address from the aliases that lead there; return those. Raises AccountError."""
         address = canonical_address(address)
         key = mailbox_key(address)
-        try:
-            with self._connection:
-                if not self._change("DELETE FROM account WHERE key = ?", key):
-                    raise AccountError(_no_account(address))
-                led_here = self._column("SELECT DISTINCT key FROM alias WHERE target_key = ? ORDER BY key", key)
-                self._change("DELETE FROM alias WHERE target_key = ?", key)
-        except apsw.Error as error:
-            raise unusable(self._path, error) from error
+        with self._transaction():
+            if not self._change("DELETE FROM account WHERE key = ?", key):
+                raise AccountError(_no_account(address))
+            led_here = self._column("SELECT DISTINCT key FROM alias WHERE target_key = ? ORDER BY key", key)
+            self._change("DELETE FROM alias WHERE target_key = ?", key)
         return tuple(map(_shown, led_here))
 
     def password_hash(self, login: str) -> str | None:
@@ -116,14 +116,11 @@ class Accounts:
         if not parsed:
             raise AccountError(f"the alias {address} leads nowhere; name the addresses its mail goes to")
         key = mailbox_key(address)
-        try:
-            with self._connection:
-                for target in parsed:
-                    self._change("INSERT OR IGNORE INTO alias VALUES (?, ?, ?)", key, target, mailbox_key(target))
-                if not self._ends(key):
-                    raise AccountError(f"the alias {address} would lead back to itself alone; name another target")
-        except apsw.Error as error:
-            raise unusable(self._path, error) from error
+        with self._transaction():
+            for target in parsed:
+                self._change("INSERT OR IGNORE INTO alias VALUES (?, ?, ?)", key, target, mailbox_key(target))
+            if not self._ends(key):
+                raise AccountError(f"the alias {address} would lead back to itself alone; name another target")
         return address
 
     def remove_alias(self, address: str, targets: Iterable[str] | None = None) -> str:
@@ -135,13 +132,11 @@ class Accounts:
         if targets is None:
             self._change("DELETE FROM alias WHERE key = ?", key)
             return address
-        try:
-            with self._connection:
-                for target in targets:
-                    if not self._change("DELETE FROM alias WHERE key = ? AND target_key = ?", key, _parsed_key(target)):
-                        raise AccountError(f"{target!r} is no target of {address}; valija alias list shows them")
-        except apsw.Error as error:
-            raise unusable(self._path, error) from error
+        with self._transaction():
+            for target in targets:
+                parsed = _parse(target)
+                if not self._change("DELETE FROM alias WHERE key = ? AND target = ?", key, parsed):
+                    raise AccountError(f"{target!r} is no target of {address}; valija alias list shows them")
         return address
 
     def aliases(self) -> dict[str, tuple[str, ...]]:
@@ -155,7 +150,7 @@ class Accounts:
 
     def exists(self, address: str) -> bool:
         """Whether an address is an account's or an alias's."""
-        return self._column(_EXISTS, mailbox_key(address)) == [1]
+        return bool(self._column(_EXISTS, mailbox_key(address))[0])
 
     def expand(self, address: str) -> tuple[str, ...]:
         """Return where mail for an address goes, aliases followed; what is no alias stands for itself, as written."""
@@ -172,16 +167,21 @@ class Accounts:
     def _ends(self, key: str) -> tuple[str, ...]:
         """Return where an alias leads in the end: nowhere, if it is none or only turns in a circle."""
         followed = {key}
-        pending = self._targets(key)
+        pending = deque((key, target) for target in self._targets(key))
         ends: dict[str, None] = {}  # in the order they are come to
         while pending:
-            target = pending.pop(0)
+            source, target = pending.popleft()
             target_key = mailbox_key(target)
-            further = [] if target_key in followed else self._targets(target_key)
-            followed.add(target_key) if further else None
-            pending += further
-            if not further and (target_key not in followed or self._is_account(target_key)):
-                ends[target] = None
+            if target_key == source:
+                if self._is_account(source):
+                    ends[target] = None  # the alias leaves a copy in the account of its own address
+            elif target_key not in followed:
+                further = self._targets(target_key)
+                if not further:
+                    ends[target] = None
+                    continue
+                followed.add(target_key)
+                pending.extend((target_key, each) for each in further)
         return tuple(ends)
 
     def _targets(self, key: str) -> list[str]:
@@ -192,7 +192,15 @@ class Accounts:
 
     # The file
 
-    def _rows(self, question: str, *values: str) -> Sequence[tuple[str, ...]]:
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            with self._connection:
+                yield
+        except apsw.Error as error:
+            raise unusable(self._path, error) from error
+
+    def _rows(self, question: str, *values: str) -> Sequence[tuple[Any, ...]]:
         try:
             return self._connection.execute(question, values).fetchall()
         except apsw.Error as error:
@@ -219,10 +227,6 @@ def _parse(text: str) -> str:
     if not address or rest or address == "postmaster":
         raise AccountError(f"{text!r} is no mail address; write it as alice@example.org")
     return address
-
-
-def _parsed_key(text: str) -> str:
-    return mailbox_key(_parse(text))
 
 
 def _shown(key: str) -> str:

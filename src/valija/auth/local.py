@@ -8,9 +8,6 @@ A login is the address of an account, in any case, without a subaddress. Who ask
 other than the login) is Wrong. Whatever goes wrong on our side is Unavailable.
 """
 
-from collections.abc import Callable
-from typing import Final
-
 from valija.auth.accounts import Accounts, canonical_login
 from valija.auth.backend import (
     Challenge,
@@ -25,11 +22,6 @@ from valija.auth.backend import (
 from valija.auth.password import Passwords
 from valija.smtp import sasl
 
-_MACHINES: Final[dict[str, Callable[[], sasl.PlainExchange | sasl.LoginExchange]]] = {
-    "PLAIN": sasl.PlainExchange,
-    "LOGIN": sasl.LoginExchange,
-}
-
 
 class AccountsBackend:
     """An AuthBackend over Accounts."""
@@ -40,11 +32,11 @@ class AccountsBackend:
 
     def mechanisms(self) -> tuple[str, ...]:
         """Both mechanisms, always: the file is asked when somebody logs in."""
-        return tuple(_MACHINES)
+        return tuple(sasl.EXCHANGES)
 
     def start(self, mechanism: str, facts: ConnectionFacts) -> Exchange | None:
         """Begin an exchange; None for other mechanisms, and in clear, where a password must not travel."""
-        machine = _MACHINES.get(mechanism.upper())
+        machine = sasl.EXCHANGES.get(mechanism.upper())
         return _PasswordExchange(self, machine()) if machine and facts.secured else None
 
     async def verify(self, credentials: sasl.Credentials) -> Step:

@@ -2,9 +2,8 @@
 
 import click
 
-from valija.cli.addresses import mailbox, note_if_foreign
-from valija.cli.frame import Call, command, group
-from valija.cli.users import accounts_of
+from valija.cli.frame import Call, Refusal, command, group
+from valija.cli.users import note_if_foreign, opened_accounts
 
 
 def add_to(main: click.Group) -> None:
@@ -16,33 +15,41 @@ def add_to(main: click.Group) -> None:
     @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
     def add(call: Call, address: str, targets: tuple[str, ...]) -> None:
         """Let mail for ADDRESS go to each TARGET too."""
-        address, wanted = mailbox(address), [mailbox(target) for target in targets]
         config = call.enter()
+        with opened_accounts(config) as accounts:
+            address = accounts.add_alias(address, targets)
+            leads_to = accounts.aliases()[address]
         note_if_foreign(call, config, address)
-        with accounts_of(config) as accounts:
-            accounts.add_alias(address, wanted)
-        call.answer({"address": address, "added": wanted}, [f"{address} goes to {', '.join(wanted)}"])
+        call.answer({"address": address, "targets": leads_to}, [_line(address, leads_to)])
 
     @command(alias, "remove")
     @click.argument("address")
     @click.argument("targets", nargs=-1, metavar="[TARGET...]")
     def remove(call: Call, address: str, targets: tuple[str, ...]) -> None:
         """Remove the alias ADDRESS, or only the named targets of it."""
-        address, unwanted = mailbox(address), [mailbox(target) for target in targets]
-        with accounts_of(call.enter()) as accounts:
-            accounts.remove_alias(address, unwanted)
-        gone = f"{', '.join(unwanted)} is no target of {address} any more" if unwanted else f"{address} is removed"
-        call.answer({"address": address, "removed": unwanted or True}, [gone])
+        with opened_accounts(call.enter()) as accounts:
+            address = accounts.remove_alias(address, targets or None)
+            left = accounts.aliases().get(address, ())
+        call.answer({"address": address, "targets": left}, [_line(address, left)])
 
     @command(alias, "list")
     @click.argument("address", required=False)
     def list_aliases(call: Call, address: str | None) -> None:
         """List the aliases, or the targets of ADDRESS."""
-        wanted = mailbox(address) if address else None
-        with accounts_of(call.enter()) as accounts:
+        from valija.auth.accounts import canonical_address
+
+        with opened_accounts(call.enter()) as accounts:
             aliases = accounts.aliases()
-        shown = {name: targets for name, targets in aliases.items() if wanted in (None, name)}
+            if address is not None:
+                address = canonical_address(address)
+                if address not in aliases:
+                    raise Refusal(f"there is no alias {address}")
+                aliases = {address: aliases[address]}
         call.answer(
-            [{"address": name, "targets": list(targets)} for name, targets in shown.items()],
-            [f"{name} -> {', '.join(targets)}" for name, targets in shown.items()],
+            [{"address": name, "targets": targets} for name, targets in aliases.items()],
+            [_line(name, targets) for name, targets in aliases.items()],
         )
+
+
+def _line(address: str, targets: tuple[str, ...]) -> str:
+    return f"{address} -> {', '.join(targets)}" if targets else f"{address} is no alias any more"

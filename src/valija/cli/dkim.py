@@ -50,7 +50,7 @@ def add_to(main: click.Group) -> None:
 def _keys(call: Call, config: "Config") -> "DkimKeys":
     from valija.dkim_keys import DkimKeys
 
-    return DkimKeys(config.data_dir / "dkim", call.note)
+    return DkimKeys(config.dkim_dir, call.note)
 
 
 def _normalised(domain: str) -> str:

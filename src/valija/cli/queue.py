@@ -58,7 +58,8 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
         directory = _directory(config)
         act = _VERBS[name](directory)
         wanted = (message.queue_id for message in _messages(directory)) if everything else map(_queue_id, queue_ids)
-        changed, missing = [], []
+        changed: list[str] = []
+        missing: list[str] = []
         for queue_id in wanted:
             (changed if act(queue_id) else missing).append(queue_id)
         _poke(config)
@@ -79,9 +80,9 @@ def _directory(config: "Config") -> "QueueDirectory":
 
 
 def _poke(config: "Config") -> None:
-    from valija.admin.control import SOCKET_NAME, poke
+    from valija.admin.control import poke
 
-    poke(config.data_dir / SOCKET_NAME, "queue-changed")
+    poke(config.control_socket, "queue-changed")
 
 
 def _queue_id(text: str) -> "QueueId":

@@ -1,12 +1,13 @@
 """valija user: the accounts that may log in and whose mail is kept here."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from valija.cli.addresses import mailbox, note_if_foreign
-from valija.cli.frame import Call, command, group, read_password
+from valija.cli.frame import Call, Refusal, command, group, read_password
 
 if TYPE_CHECKING:
     from valija.auth.accounts import Accounts
@@ -23,12 +24,11 @@ def add_to(main: click.Group) -> None:
     @from_stdin
     def add(call: Call, address: str, password_stdin: bool) -> None:
         """Add the account ADDRESS."""
-        address = mailbox(address)
         password = _password(password_stdin)
         config = call.enter()
+        with opened_accounts(config) as accounts:
+            address = accounts.add(address, password)
         note_if_foreign(call, config, address)
-        with accounts_of(config) as accounts:
-            accounts.add(address, password)
         call.answer({"address": address, "added": True}, [f"{address} is added"])
 
     @command(user, "passwd")
@@ -36,34 +36,48 @@ def add_to(main: click.Group) -> None:
     @from_stdin
     def passwd(call: Call, address: str, password_stdin: bool) -> None:
         """Change the password of ADDRESS."""
-        address = mailbox(address)
         password = _password(password_stdin)
-        with accounts_of(call.enter()) as accounts:
-            accounts.set_password(address, password)
+        with opened_accounts(call.enter()) as accounts:
+            address = accounts.set_password(address, password)
         call.answer({"address": address, "changed": True}, [f"the password of {address} is changed"])
 
     @command(user, "remove")
     @click.argument("address")
     def remove(call: Call, address: str) -> None:
         """Remove the account ADDRESS; mail that it has received stays where it is."""
-        address = mailbox(address)
-        with accounts_of(call.enter()) as accounts:
-            accounts.remove(address)
-        call.answer({"address": address, "removed": True}, [f"{address} is removed"])
+        with opened_accounts(call.enter()) as accounts:
+            led_here = accounts.remove(address)
+        lines = [f"{address} is removed", *(f"the alias {alias} leads there no more" for alias in led_here)]
+        call.answer({"address": address, "removed": True, "aliases": led_here}, lines)
 
     @command(user, "list")
     def list_users(call: Call) -> None:
         """List the accounts."""
-        with accounts_of(call.enter()) as accounts:
-            addresses = list(accounts.list())
+        with opened_accounts(call.enter()) as accounts:
+            addresses = accounts.list()
         call.answer([{"address": address} for address in addresses], addresses)
 
 
-def accounts_of(config: "Config") -> "Accounts":
-    """Return the accounts, to be closed after use."""
-    from valija.auth.accounts import Accounts
+@contextlib.contextmanager
+def opened_accounts(config: "Config") -> "Iterator[Accounts]":
+    """Open the accounts for a while; what they refuse is a Refusal."""
+    from valija.auth.accounts import AccountError, Accounts
+    from valija.auth.database import AccountsUnusable
+    from valija.auth.password import PasswordRefused
 
-    return Accounts(config.data_dir)
+    try:
+        accounts = Accounts(config.accounts_file)
+        with contextlib.closing(accounts):
+            yield accounts
+    except (AccountError, AccountsUnusable, PasswordRefused) as reason:
+        raise Refusal(str(reason)) from None
+
+
+def note_if_foreign(call: Call, config: "Config", address: str) -> None:
+    """Say so where mail for an address would never come in here."""
+    domain = address.rpartition("@")[2]
+    if domain not in config.domains:
+        call.note(f"{domain} is not in domains: mail for {address} does not come in here")
 
 
 def _password(from_stdin: bool) -> str:

@@ -51,8 +51,8 @@ def fold(text: str) -> str:
     first, *words = _breakable(text).split(" ")
     lines, line = [], first
     for word in words:
-        # A line of blanks alone would read as the end of the header to careless parsers: never break there.
-        if len(line) + 1 + len(word) > WIDTH and line.strip(" ") and word:
+        # Each line gets a word: one of blanks alone would read as the end of the header to careless parsers.
+        if len(line) + 1 + len(word) > WIDTH and word:
             lines.append(line)
             line = f" {word}"
         else:

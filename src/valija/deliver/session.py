@@ -249,8 +249,7 @@ class Session(asyncio.Protocol):
 
     def _take_next(self, work: Work) -> None:
         machine = self.machine
-        is_old = self._loop.time() > self._opened + self._options.connection_reuse_time_limit
-        if not (self._leaving or is_old):
+        if not (self._leaving or self._is_old()):
             while machine.can_begin and (errand := work.take()) is not None:
                 self._begin(errand, work)
             if machine.is_idle and not machine.is_exhausted:
@@ -259,6 +258,10 @@ class Session(asyncio.Protocol):
         if machine.is_idle:
             machine.quit()
             self._advance()
+
+    def _is_old(self) -> bool:
+        """Whether the session has been reused long enough. Its first errand is carried however long opening it took."""
+        return self.machine.begun > 0 and self._loop.time() > self._opened + self._options.connection_reuse_time_limit
 
     def _begin(self, errand: Errand, work: Work) -> None:
         job = errand.attempt.job

@@ -108,5 +108,7 @@ def _claim(
         for place, next_hop, next_attempt, attempts, warned in pending
         if next_attempt <= now and next_hop not in skip and not leases.hold(message, place)
     )
+    if not due:  # another process changed it since
+        return None
     leases.take(message, [recipient.number for recipient in due])
     return Claim(from_number(message), stored.message, due, len(due) == len(pending), stored.crashes)

@@ -1,0 +1,192 @@
+"""The one thread that owns a queue file's connection, and commits for all who wait (group commit).
+
+    writer = Writer(connection, "worker-0")
+    effect = await writer.write(lambda: rows.insert(row))                   # durable now
+    await writer.write(lambda: rows.settle(...), patient=True)              # durable too, 20 ms later at most
+    claims = await writer.read(lambda: find_due(...))
+    await writer.close()
+
+All that the loop asked for in one of its turns goes over in one piece; the thread takes all pieces that wait, runs them
+in one transaction, and one COMMIT, with one sync, answers everybody. While it syncs, the next transaction gathers. What
+is asked for alone is committed alone, at once: nobody waits for a batch, but those who say they are patient.
+
+Where a statement fails, the transaction is rolled back and its pieces are done one by one, so that one fault is one
+caller's. Reads follow the writes they were asked for with, outside of the transaction.
+
+Known weakness: the thread and the loop share the interpreter's lock; a loop that never rests delays commits.
+"""
+
+import asyncio
+import errno
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar
+
+import apsw
+
+from valija.queue.store import QueueFull
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 0.02  # seconds
+_CROWD: Final = 256  # so many that are patient are work enough
+
+
+class _Piece(Generic[T]):
+    """Something to do, who waits for it, and what came of it."""
+
+    __slots__ = ("done", "error", "future", "result", "work")
+
+    def __init__(self, work: Callable[[], T], done: Callable[[T], None] | None, future: asyncio.Future[T]) -> None:
+        self.work = work
+        self.done = done
+        self.future = future
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+
+_Pieces = Sequence[_Piece[Any]]
+
+
+class Writer:
+    """The writer of one connection. Made in the loop that will await its futures."""
+
+    def __init__(self, connection: apsw.Connection, name: str) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._writes: list[_Piece[Any]] = []
+        self._reads: list[_Piece[Any]] = []
+        self._is_sending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._inbox: SimpleQueue[tuple[_Pieces, _Pieces] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"queue {name}", daemon=True)
+        self._thread.start()
+
+    def write(
+        self, work: Callable[[], T], done: Callable[[T], None] | None = None, *, patient: bool = False
+    ) -> asyncio.Future[T]:
+        """Run `work` inside a transaction; the future ends when it is durable, or with QueueFull or a fault.
+
+        `work` may run twice and must only change the file. `done` runs in the thread, after the commit and before
+        anything that follows.
+        """
+        piece = _Piece(work, done, self._loop.create_future())
+        self._writes.append(piece)
+        if not patient or len(self._writes) >= _CROWD:
+            self._send_soon()
+        elif self._timer is None and not self._is_sending:
+            self._timer = self._loop.call_later(_PATIENCE, self._send)
+        return piece.future
+
+    def read(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Run `work` in the thread, after the writes asked for before."""
+        piece = _Piece(work, None, self._loop.create_future())
+        self._reads.append(piece)
+        self._send_soon()
+        return piece.future
+
+    async def close(self) -> None:
+        """Do what was asked for, end the thread and close the connection."""
+        self._send()
+        self._inbox.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+        self._connection.close()
+
+    def _send_soon(self) -> None:
+        if not self._is_sending:
+            self._is_sending = True
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._is_sending = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writes or self._reads:
+            self._inbox.put((self._writes, self._reads))
+            self._writes, self._reads = [], []
+
+    def _run(self) -> None:
+        while True:
+            writes, reads, is_last = self._take()
+            if writes:
+                self._commit(writes)
+                self._answer(writes)
+            if reads:
+                for piece in reads:
+                    _run_alone(piece)
+                self._answer(reads)
+            if is_last:
+                return
+
+    def _take(self) -> tuple[_Pieces, _Pieces, bool]:
+        """Wait for something to do; return all writes and reads that wait, and whether they are the last."""
+        writes: list[_Piece[Any]] = []
+        reads: list[_Piece[Any]] = []
+        next_one = self._inbox.get()
+        try:
+            while next_one is not None:
+                writes += next_one[0]
+                reads += next_one[1]
+                next_one = self._inbox.get_nowait()
+        except Empty:
+            return writes, reads, False
+        return writes, reads, True
+
+    def _commit(self, pieces: _Pieces) -> None:
+        try:
+            self._transact(pieces)
+        except Exception as error:
+            if len(pieces) == 1:
+                pieces[0].error = self._meaning(error)
+                return
+            for piece in pieces:
+                self._commit([piece])
+            return
+        for piece in pieces:
+            if piece.done is not None:
+                piece.done(piece.result)
+
+    def _transact(self, pieces: _Pieces) -> None:
+        execute = self._connection.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            for piece in pieces:
+                piece.result = piece.work()
+            execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+
+    def _meaning(self, error: Exception) -> Exception:
+        """Return the error to raise for one of the database's: no room is told from what is broken."""
+        no_room = isinstance(error, apsw.FullError) or (
+            isinstance(error, apsw.IOError | apsw.CantOpenError)
+            and self._connection.system_errno in (errno.ENOSPC, errno.EDQUOT)
+        )
+        return QueueFull(f"no room for the queue: {error}") if no_room else error
+
+    def _answer(self, pieces: _Pieces) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_resolve, pieces)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+
+def _run_alone(piece: _Piece[Any]) -> None:
+    try:
+        piece.result = piece.work()
+    except Exception as error:
+        piece.error = error
+
+
+def _resolve(pieces: _Pieces) -> None:
+    for piece in pieces:
+        if piece.future.done():  # cancelled
+            continue
+        if piece.error is None:
+            piece.future.set_result(piece.result)
+        else:
+            piece.future.set_exception(piece.error)

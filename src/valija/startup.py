@@ -1,0 +1,158 @@
+"""From a sound configuration to a running server: what happens once, in this order, and may refuse.
+
+As root the sockets are bound and the key files read; then privileges are dropped for good, and everything else (the data
+folder's lock, the self-signed certificate, the workers) is done by the service's user. A refusal is one line per
+fault on standard error, and exit status 1.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from valija.app import Surroundings, flushed_often, run_worker
+from valija.config import MACHINE, Config, find, parse, read_text
+from valija.logs import Log, LogBuffer, build_log
+from valija.privileges import (
+    Account,
+    PrivilegeError,
+    check_data_dir,
+    drop,
+    find_account,
+    prepare_data_dir,
+    running_as_root,
+    unreadable_code,
+)
+from valija.sockets import BoundSockets, PortTaken, bind_all, close_all
+from valija.supervisor import Supervisor
+from valija.tls.certificates import CertificateFaults, CertificateStore
+from valija.tls.pair import CertificatePair, read_pair
+
+LOCK_NAME: Final = "lock"
+_WANTED_DESCRIPTORS: Final = 65_536
+
+
+class Refusal(Exception):
+    """The server can't start; one line per fault, each with its remedy."""
+
+
+def serve(config: Config, path: Path | None) -> int:
+    """Run the server in the foreground until SIGTERM; return the exit status."""
+    buffer = LogBuffer(2)
+    log = build_log(config.log.level, config.log.format, buffer)
+    try:
+        with contextlib.ExitStack() as held:
+            return _serve(config, path, log, buffer, held)
+    except (Refusal, PrivilegeError, PortTaken, CertificateFaults) as refusal:
+        for line in str(refusal).splitlines():
+            print(f"valija: {line}", file=sys.stderr)
+        return 1
+    finally:
+        buffer.flush()
+
+
+def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held: contextlib.ExitStack) -> int:
+    for warning in config.warnings:
+        log.warning("configuration", warning=str(warning))
+    _raise_descriptor_limit()
+    account = _service_account(config, log)
+    pair = _read_files(config) if account else None
+    prepare_data_dir(config.data_dir, account or _this_user())
+    bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers)
+    held.callback(close_all, bound)
+    if account:
+        drop(account)
+    check_data_dir(config.data_dir)
+    held.enter_context(_locked(config.data_dir))
+    certificates = _certificates(config, pair, log)
+    surroundings = Surroundings(config, certificates, log, buffer)
+    return asyncio.run(_supervise(config, path, bound, surroundings))
+
+
+async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], surroundings: Surroundings) -> int:
+    supervisor = Supervisor(config, bound, partial(run_worker, surroundings), _reader(config, path), surroundings.log)
+    with flushed_often(surroundings.buffer):
+        return await supervisor.run()
+
+
+def _reader(config: Config, path: Path | None) -> Callable[[], str]:
+    """Return what reads the configuration's text again and makes sure that it is sound. It raises ConfigError."""
+    where = (path or find() or Path()).absolute()
+
+    def read() -> str:
+        text = read_text(where) if config.source and where.is_file() else ""
+        parse(text, str(where), where.parent, MACHINE)
+        return text
+
+    return read
+
+
+def _service_account(config: Config, log: Log) -> Account | None:
+    """Return who the server will be, None where it was not started as root and stays who it is."""
+    if not running_as_root():
+        return None
+    account = find_account(config.user)
+    if account.is_root:
+        log.warning("running as root, because the configuration says so", remedy='user = "valija"')
+    elif reason := unreadable_code(account):
+        raise Refusal(reason)
+    return account
+
+
+def _this_user() -> Account:
+    return Account("", os.geteuid(), os.getegid(), ())
+
+
+def _read_files(config: Config) -> CertificatePair | None:
+    """Read the certificate's files while root's are readable. Raises CertificateFaults."""
+    if config.tls.certificate != "files":
+        return None
+    pair, faults = read_pair(config.tls.cert_file, config.tls.key_file)
+    if any(fault.is_fatal for fault in faults):
+        raise CertificateFaults(faults)
+    return pair
+
+
+def _certificates(config: Config, pair: CertificatePair | None, log: Log) -> CertificateStore:
+    if pair is not None:
+        return CertificateStore.from_pem(
+            pair,
+            options=config.tls,
+            hostname=config.hostname,
+            data_dir=config.data_dir,
+            log=log,
+            clock=time.time,
+        )
+    store = CertificateStore(config.tls, config.hostname, config.data_dir, log, time.time)
+    store.load()
+    return store
+
+
+@contextlib.contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Make sure that no other server works in the data folder, as long as this one lives."""
+    descriptor = os.open(data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Refusal(f"another valija is running on {data_dir}: stop it, or choose another data_dir") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _raise_descriptor_limit() -> None:
+    """Ask for room for many sessions; what the system allows is what the listeners will count with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_WANTED_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
