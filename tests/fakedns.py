@@ -30,9 +30,7 @@ from typing import Literal, Self, cast
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
-import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
@@ -47,13 +45,15 @@ PATIENCE = 10.0  # seconds a test waits for an event
 class Script:
     """How the server behaves when it is asked for a name.
 
-    `silent`: it never answers. `delay`: it answers after that many seconds. `held`: it answers once `release` is
-    called. `rcode`: it answers with that code and nothing else. `truncated`: its answers over UDP are cut short.
-    `authentic`: it says that it validated. `bare_cname`: it leaves following CNAMEs to the client. `garbage`: before
-    each answer over UDP it sends noise and forgeries. `without_edns`: questions with EDNS get FORMERR.
+    `silent`: it never answers. `loses`: the first so many questions get no answer. `delay`: it answers after that many
+    seconds. `held`: it answers once `release` is called. `rcode`: it answers with that code and nothing else.
+    `truncated`: its answers over UDP are cut short. `authentic`: it says that it validated. `bare_cname`: it leaves
+    following CNAMEs to the client. `garbage`: before each answer over UDP it sends noise and forgeries.
+    `without_edns`: questions with EDNS get FORMERR.
     """
 
     silent: bool = False
+    loses: int = 0
     delay: float = 0.0
     held: bool = False
     rcode: str = ""
@@ -204,7 +204,7 @@ class FakeDns:
             self.questions.append(Asked(name, dns.rdatatype.to_text(question.rdtype), transport))
             self._news.notify_all()
         script = self._scripts.get(name, self.default)
-        if script.silent:
+        if script.silent or self.asked(name) <= script.loses:
             return
         if script.held:
             await self._released.wait()
@@ -227,7 +227,7 @@ class FakeDns:
                 answer.flags |= dns.flags.AD
         try:
             size = 65535 if transport == "tcp" else max(query.payload, 512)
-            return answer.to_wire(max_size=size)
+            return answer.to_wire(max_size=size, want_shuffle=False)
         except dns.exception.TooBig:
             cut = dns.message.make_response(query, recursion_available=True)
             cut.flags |= dns.flags.TC

@@ -242,3 +242,18 @@ def test_lines_of_many_threads_stay_whole(recorder: Recorder) -> None:
         thread.join()
     seen = {(entry["thread"], entry["count"]) for entry in map(json.loads, recorder.lines())}
     assert len(seen) == 1200
+
+
+def test_a_forked_process_does_not_repeat_its_parents_lines(recorder: Recorder) -> None:
+    log = recorder.log()
+    log.info("before")
+    recorder.buffer._writing.acquire()  # as if another thread were writing
+    pid = os.fork()
+    if pid == 0:
+        log.info("in the child")
+        recorder.buffer.flush()
+        os._exit(0)
+    recorder.buffer._writing.release()
+    os.waitpid(pid, 0)
+    log.info("after")
+    assert [" ".join(line.split()[2:]) for line in recorder.lines()] == ["in the child", "before", "after"]

@@ -1,49 +1,249 @@
-"""One worker: the parts put together, and their life from start to stop.
+"""One worker: the parts of valija/wiring, and their life from start to stop.
 
-    run_worker(startup, number, sockets, table, line)      # in a forked process; returns its exit status
+    run_worker(ground, number, sockets, table, line)      # in a forked process; returns its exit status
 
-Here alone the layers meet: functions of one are handed to another. A reload builds what a new configuration changes
-and swaps it in; what it can't change while running (listeners, workers, data_dir, user) is named in the log.
+The supervisor speaks to it over a line (valija/channel). A reload builds what a new configuration changes and swaps it
+in; what can't change while running (listeners, workers, data_dir, user) is named in the log.
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
 import resource
-import secrets
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
 import uvloop
 
 from valija.auth.accounts import Accounts
 from valija.auth.local import AccountsBackend
+from valija.auth.password import Passwords
 from valija.channel import Channel
-from valija.config import Config, parse
-from valija.deliver.maildir import MaildirAgent
-from valija.deliver.remote import RemoteAgent
+from valija.config import MACHINE, Config, parse
 from valija.dkim_keys import DkimKeys
-from valija.dns.caching import CachingResolver
 from valija.logs import Log, LogBuffer
-from valija.machine import is_local_address
-from valija.mail.job import Job, QueueId
+from valija.mail.job import Job, QueueId, Route
 from valija.mail.origin import Role
 from valija.mail.outcome import Outcome
-from valija.policy.ourselves import Ourselves
-from valija.policy.relay import RelayFacts
-from valija.policy.route import Router
 from valija.queue.scheduler import Scheduler
-from valija.queue.spool import Spool
 from valija.queue.sqlite import SqliteStore
 from valija.receive.admission import SessionTable
 from valija.receive.listener import Listener
-from valija.receive.site import Site
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
-from valija.tls.certificates import CertificateStore
+from valija.tls.certificates import CertificateFaults, CertificateStore
+from valija.wiring import Delivery, Household, build_site, report_content
+
+FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
+CERTIFICATE_INTERVAL: Final = 5.0  # seconds between two looks at the certificate's files
+STATUS_INTERVAL: Final = 1.0
+_DESCRIPTORS_OF_OUR_OWN: Final = 256  # kept for the queue, DNS and outgoing connections
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the supervisor made before it forked, for every worker to stand on."""
+
+    config: Config
+    certificates: CertificateStore
+    log: Log
+    buffer: LogBuffer
+
+
+def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
+    """Be worker `number` until told to stop; return the exit status of its process."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Worker(ground, number, sockets, table).run(line))
+    except Exception:
+        ground.log.exception("worker fault", worker=number)
+        return 1
+    finally:
+        ground.buffer.flush()
+
+
+class Worker:
+    """One process that receives, queues and delivers."""
+
+    def __init__(self, ground: Ground, number: int, sockets: BoundSockets, table: SessionTable) -> None:
+        self._config = ground.config
+        self._certificates = ground.certificates
+        self._log = ground.log
+        self._buffer = ground.buffer
+        self._number = number
+        self._sockets = sockets
+        self._counter = table.counter(number)
+        self._stop = asyncio.Event()
+        self._listeners: dict[Role, Listener] = {}
+        self._retired: set[asyncio.Task[None]] = set()
+
+    async def run(self, line: socket.socket) -> int:
+        """Start, serve, stop; return the exit status."""
+        channel = await Channel.over(line)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        with flushed_often(self._buffer):
+            try:
+                await self._start()
+            except Exception as error:
+                self._log.exception("worker cannot start", worker=self._number)
+                channel.send({"is": "refused", "why": f"{type(error).__name__}: {error}"})
+                await channel.close()
+                return 1
+            channel.send({"is": "ready"})
+            chores = [asyncio.create_task(self._listen(channel)), asyncio.create_task(self._look_after(channel))]
+            await self._stop.wait()
+            await self._end()
+            for chore in chores:
+                chore.cancel()
+        await channel.close()
+        return 0
+
+    # Start and end
+
+    async def _start(self) -> None:
+        config, log = self._config, self._log
+        self._store = SqliteStore.open(
+            config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
+        )
+        self._passwords = Passwords(threads=max(1, (os.cpu_count() or 1) // config.workers))
+        accounts = Accounts(config.accounts_file)
+        signer = DkimKeys(config.dkim_dir, complain=lambda problem: log.error("DKIM key unusable", reason=problem))
+        self._delivery = Delivery(config, self._store.spool, log)
+        self._scheduler = Scheduler(
+            self._store,
+            deliver=self._deliver,
+            route=self._route,
+            make_report=self._make_report,
+            policy=config.queue,
+            clock=time.time,
+            random=random.random,
+            log=log,
+        )
+        backend = AccountsBackend(accounts, self._passwords)
+        self._house = Household(accounts, backend, signer, self._scheduler, self._store.spool, log)
+        self._delivering = asyncio.create_task(self._scheduler.run())
+        for role in config.listeners:
+            await self._listen_as(role)
+        gc.freeze()  # what stands now lives as long as the process
+        gc.set_threshold(50_000, 20, 20)
+
+    async def _listen_as(self, role: Role) -> None:
+        site = build_site(self._config, role, self._house)
+        listener = Listener(site, lambda: self._certificates.context, self._counter, _session_limit())
+        await listener.serve(self._sockets[role])
+        self._listeners[role] = listener
+
+    async def _end(self) -> None:
+        """Stop taking mail, let what runs end, and leave the rest in the queue."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + STOP_PATIENCE
+        await asyncio.gather(*(listener.stop(STOP_PATIENCE / 2) for listener in self._listeners.values()))
+        await self._scheduler.stop(max(1.0, deadline - loop.time()))
+        await self._delivery.close()
+        await self._store.close()
+        self._passwords.close()
+        self._house.accounts.close()
+
+    # What the scheduler asks; the answers change with the configuration
+
+    async def _deliver(self, job: Job) -> list[Outcome]:
+        return await self._delivery.deliver(job)
+
+    def _route(self, address: str) -> Route:
+        return self._delivery.route(address)
+
+    def _next_hop(self, address: str) -> str:
+        return self._delivery.route(address).next_hop
+
+    def _make_report(self, *facts: Any) -> Any:
+        return report_content(self._config.hostname, *facts)
+
+    # What the supervisor says
+
+    async def _listen(self, channel: Channel) -> None:
+        async for message in channel.messages():
+            match message.get("do"):
+                case "stop":
+                    break
+                case "reload":
+                    self._reload(str(message["text"]))
+                case "queue-changed":
+                    self._store.poke()
+        self._stop.set()  # told to, or the supervisor is gone
+
+    def _reload(self, text: str) -> None:
+        """Live by a new configuration. Sessions and attempts that run go on under the old one."""
+        source = Path(self._config.source)
+        config = parse(text, self._config.source, source.absolute().parent, MACHINE)
+        certificates = CertificateStore(config.tls, config.hostname, config.data_dir, self._log, time.time)
+        try:
+            certificates.load()
+        except CertificateFaults as faults:
+            self._log.error("reload refused, the configuration in force stays", reason=str(faults))
+            return
+        for setting in fixed_settings_changed(self._config, config):
+            self._log.warning("this change needs a restart", setting=setting)
+        retired = asyncio.create_task(self._delivery.retire())
+        self._retired.add(retired)
+        retired.add_done_callback(self._retired.discard)
+        self._config, self._certificates = config, certificates
+        self._delivery = Delivery(config, self._store.spool, self._log)
+        self._scheduler.policy = config.queue
+        for role, listener in self._listeners.items():
+            listener.use(build_site(config, role, self._house))
+
+    async def _look_after(self, channel: Channel) -> None:
+        """Now and then: take up a renewed certificate, and tell the supervisor how things are."""
+        loop = asyncio.get_running_loop()
+        look = loop.time() + CERTIFICATE_INTERVAL
+        while True:
+            channel.send({"is": "status", "counts": self._counts()})
+            await asyncio.sleep(STATUS_INTERVAL)
+            if loop.time() >= look:
+                look = loop.time() + CERTIFICATE_INTERVAL
+                self._certificates.refresh()
+
+    def _counts(self) -> dict[str, int]:
+        sessions = sum(listener.visitors for listener in self._listeners.values())
+        return {"sessions": sessions, **self._scheduler.counts}
+
+
+def fixed_settings_changed(old: Config, new: Config) -> list[str]:
+    """Return the settings that differ and that only a restart can change."""
+    changed = [name for name in ("data_dir", "user", "workers") if getattr(old, name) != getattr(new, name)]
+    return changed + [
+        f"[{role}] listen" for role, options in new.listeners.items() if options.listen != old.listeners[role].listen
+    ]
+
+
+@contextlib.contextmanager
+def flushed_often(buffer: LogBuffer) -> Iterator[None]:
+    """Have the log's lines written within FLUSH_INTERVAL, and those that are left at the end."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def flush() -> None:
+        nonlocal timer
+        buffer.flush()
+        timer = loop.call_later(FLUSH_INTERVAL, flush)
+
+    flush()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        buffer.flush()
+
+
+def _session_limit() -> int:
+    """Return how many sessions the system's limit of descriptors leaves room for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(64, (soft - _DESCRIPTORS_OF_OUR_OWN) * 3 // 4)

@@ -7,6 +7,7 @@ The end of the line tells a worker that its supervisor is gone, and it stops as 
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -44,6 +45,8 @@ class Channel:
         except ConnectionError:
             return b""
 
-    def close(self) -> None:
-        """Hang up."""
+    async def close(self) -> None:
+        """Send what waits, and hang up."""
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()

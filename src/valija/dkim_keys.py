@@ -48,6 +48,8 @@ class DkimKeys:
         self._complain = complain
         self._clock = clock
         self._read: dict[str, _Read] = {}
+        self._looked = float("-inf")
+        self._any = False
 
     def for_domain(self, domain: str) -> tuple[DkimKey, ...]:
         """Return the keys that sign mail of `domain` (lower-case A-labels), at most one of a kind."""
@@ -64,6 +66,13 @@ class DkimKeys:
             self._read.clear()
         self._read[domain] = _Read(keys, now, changed)
         return keys
+
+    def has_any_keys(self) -> bool:
+        """Whether any domain has a folder; looked at once a second at most."""
+        now = self._clock()
+        if now - self._looked >= _LOOK_AGAIN:
+            self._looked, self._any = now, bool(self.domains())
+        return self._any
 
     def domains(self) -> list[str]:
         """Return the domains that have a folder, in order."""

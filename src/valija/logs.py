@@ -15,8 +15,10 @@ What holds for every line, whatever was logged:
 - The value of a key that names a secret is not printed.
 - Logging never raises, and what cannot be written is dropped and counted.
 
-Lines are gathered and written in batches: `LogBuffer.flush` is called by a timer, at exit, and before a fork; a warning
-or worse is written at once. Known weakness: a pipe that nobody reads stops the writer, as it does for every program.
+Lines are gathered and written in batches: `LogBuffer.flush` is called by a timer and at exit; a warning or worse is
+written at once. A forked process begins with an empty buffer: the lines that wait are its parent's.
+
+Known weakness: a pipe that nobody reads stops the writer, as it does for every program.
 """
 
 import os
@@ -26,6 +28,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -78,6 +81,14 @@ class LogBuffer:
         self._size = 0
         self._writing = threading.Lock()
         self.lost = 0  # lines that could not be written
+        begin_anew = weakref.WeakMethod(self._begin_anew)
+        os.register_at_fork(after_in_child=lambda: (method := begin_anew()) and method())
+
+    def _begin_anew(self) -> None:
+        """Leave the waiting lines, and a lock that nobody here would free, to the process that was forked from."""
+        self._lines.clear()
+        self._size = self.lost = 0
+        self._writing = threading.Lock()
 
     def debug(self, line: bytes) -> None:
         """Keep a line for the next flush."""

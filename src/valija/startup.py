@@ -1,7 +1,7 @@
 """From a sound configuration to a running server: what happens once, in this order, and may refuse.
 
-As root the sockets are bound and the key files read; then privileges are dropped for good, and everything else (the data
-folder's lock, the self-signed certificate, the workers) is done by the service's user. A refusal is one line per
+As root the sockets are bound and the key files read; then privileges are dropped for good, and everything else (the
+data folder's lock, the self-signed certificate, the workers) is done by the service's user. A refusal is one line per
 fault on standard error, and exit status 1.
 """
 
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from valija.app import Surroundings, flushed_often, run_worker
+from valija.app import Ground, flushed_often, run_worker
 from valija.config import MACHINE, Config, find, parse, read_text
 from valija.logs import Log, LogBuffer, build_log
 from valija.privileges import (
@@ -72,23 +72,24 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     check_data_dir(config.data_dir)
     held.enter_context(_locked(config.data_dir))
     certificates = _certificates(config, pair, log)
-    surroundings = Surroundings(config, certificates, log, buffer)
-    return asyncio.run(_supervise(config, path, bound, surroundings))
+    ground = Ground(config, certificates, log, buffer)
+    return asyncio.run(_supervise(config, path, bound, ground))
 
 
-async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], surroundings: Surroundings) -> int:
-    supervisor = Supervisor(config, bound, partial(run_worker, surroundings), _reader(config, path), surroundings.log)
-    with flushed_often(surroundings.buffer):
+async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], ground: Ground) -> int:
+    supervisor = Supervisor(config, bound, partial(run_worker, ground), _reader(config, path, ground.log), ground.log)
+    with flushed_often(ground.buffer):
         return await supervisor.run()
 
 
-def _reader(config: Config, path: Path | None) -> Callable[[], str]:
-    """Return what reads the configuration's text again and makes sure that it is sound. It raises ConfigError."""
+def _reader(config: Config, path: Path | None, log: Log) -> Callable[[], str]:
+    """Return what reads the configuration's text again and makes sure that it is sound. It raises what is wrong."""
     where = (path or find() or Path()).absolute()
 
     def read() -> str:
         text = read_text(where) if config.source and where.is_file() else ""
-        parse(text, str(where), where.parent, MACHINE)
+        fresh = parse(text, config.source, where.parent, MACHINE)
+        CertificateStore(fresh.tls, fresh.hostname, fresh.data_dir, log, time.time).load()
         return text
 
     return read

@@ -23,7 +23,7 @@ from valija import __version__
 from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlServer
 from valija.admin.status import Status, WorkerStatus
 from valija.channel import Channel
-from valija.config import Config, ConfigError
+from valija.config import Config
 from valija.logs import Log
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets
@@ -111,10 +111,11 @@ class Supervisor:
         """Pass a new configuration on; on any fault keep the old one. Returns the faults."""
         try:
             text = self._read_configuration()
-        except ConfigError as error:
-            for fault in error.faults:
-                self._log.error("reload refused, the configuration in force stays", fault=str(fault))
-            return [str(fault) for fault in error.faults]
+        except Exception as error:
+            faults = str(error).splitlines() or [type(error).__name__]
+            for fault in faults:
+                self._log.error("reload refused, the configuration in force stays", fault=fault)
+            return faults
         self._tell({"do": "reload", "text": text})
         self._log.info("reloaded")
         return []
@@ -168,7 +169,7 @@ class Supervisor:
                     worker.refusal = str(message.get("why"))
                 case "status":
                     worker.counts = message["counts"]
-        channel.close()
+        await channel.close()
 
     async def _all_ready(self) -> bool:
         """Wait for every worker's word; False where one has died or is silent for too long."""

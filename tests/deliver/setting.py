@@ -101,7 +101,9 @@ async def sending(
     **options: Any,
 ) -> AsyncIterator[Sender]:
     """An agent that reaches MX hosts on `port`; without a zone remote.example has its MX host at 127.0.0.1."""
-    resolver = MemoryResolver(zone or {"remote.example": ["MX 10 mx1.remote.example"], "mx1.remote.example": ["A 127.0.0.1"]})
+    resolver = MemoryResolver(
+        zone or {"remote.example": ["MX 10 mx1.remote.example"], "mx1.remote.example": ["A 127.0.0.1"]}
+    )
     surroundings = Surroundings(
         cast("Resolver", resolver),
         lambda hosts: None,

@@ -18,13 +18,13 @@ Then come the lines of the conversation:
     = message                   the message accepted last is, octet for octet, made of the `|` lines that follow
     | Subject: x
 
-Client lines that stand together are sent in one write. Their escapes are those of Python's bytes (`\\r`, `\\n`, `\\x00`,
-`\\\\`), and `{x*2000}` stands for two thousand x; the text is otherwise UTF-8. A reply is written as its code, a blank,
-and the texts of its lines with ` | ` between them. In a pattern `*` is any text, and nothing else is special.
+Client lines that stand together are sent in one write. Their escapes are those of Python's bytes (`\\r`, `\\n`,
+`\\x00`, `\\\\`), and `{x*2000}` stands for two thousand x; the text is otherwise UTF-8. A reply is written as its code,
+a blank, and the texts of its lines with ` | ` between them. In a pattern `*` is any text, and nothing else is special.
 
 The site that the dialogues speak to: it hosts `local.example` with the accounts alice (password `secret`), bob, carol
-(password `x`) and postmaster, sends for logged-in users only, and is called `mail.local.example`. Nothing is relayed for
-the client's address.
+(password `x`) and postmaster, sends for logged-in users only, and is called `mail.local.example`. Nothing is relayed
+for the client's address.
 
     for script in dialogs(folder):
         play(script, peer)      # peer: whoever connects to the server

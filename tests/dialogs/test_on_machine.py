@@ -13,7 +13,9 @@ ALL = dialogs(Path(__file__).parent)
 
 
 def rules_for(dialog: Dialog) -> ServerRules:
-    return msgspec.convert({"hostname": "mail.local.example", "role": "smtpd", **dialog.settings}, ServerRules, strict=False)
+    return msgspec.convert(
+        {"hostname": "mail.local.example", "role": "smtpd", **dialog.settings}, ServerRules, strict=False
+    )
 
 
 @pytest.mark.parametrize("dialog", ALL, ids=lambda dialog: dialog.name)

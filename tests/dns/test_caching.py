@@ -322,6 +322,17 @@ def test_a_silent_server_is_tried_three_times(run: Run[Any]) -> None:
 
 
 @both_loops
+def test_a_question_that_got_lost_is_sent_again_before_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch, run: Run[Any]
+) -> None:
+    monkeypatch.setattr("valija.dns.exchange.RESEND_AFTER", 0.02)
+    with FakeDns(ZONE, default=Script(loses=2)) as dns:
+        answer = _lookup(run, _resolver(dns, timeout=60.0), "mx1.remote.example", "A")
+    assert answer.status is Status.FOUND
+    assert dns.asked("mx1.remote.example") >= 3
+
+
+@both_loops
 def test_a_closed_port_is_told_at_once(run: Run[Any]) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", 0))

@@ -26,6 +26,7 @@ import msgspec
 
 from valija.logs import Log
 
+SOCKET_NAME: Final = "control.sock"  # in data_dir
 MAX_LINE: Final = 1 << 20  # octets of a request or an answer
 _PATIENCE: Final = 10.0  # seconds a client may take to ask
 _MAX_SOCKET_PATH: Final = 100  # octets; the system's limit is 108 with the end mark

@@ -6,8 +6,10 @@ SQLite in WAL mode: a command may write while the server reads, and the server s
 connection must not be carried over a fork.
 """
 
+import contextlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -35,19 +37,19 @@ class AccountsUnusable(Exception):
 def open_database(path: Path) -> apsw.Connection:
     """Open the file, readable for its owner alone. Raises AccountsUnusable."""
     try:
-        _make_private(path)
-        connection = apsw.Connection(str(path))
+        if not path.exists():
+            _create(path)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.chmod(0o600)
+        connection = _connect(path)
         try:
-            _prepare(connection, path)
+            _check_identity(connection, path)
         except BaseException:
             connection.close()
             raise
-    except apsw.NotADBError:
-        raise AccountsUnusable(f"{path} is damaged or no database of accounts; {_remedy(path)}") from None
     except OSError as error:
-        raise AccountsUnusable(
-            f"{path} cannot be opened: {error.strerror}; let the service's user write there"
-        ) from None
+        why = error.strerror
+        raise AccountsUnusable(f"{path} cannot be opened: {why}; let the service's user write there") from None
     except apsw.Error as error:
         raise unusable(path, error) from error
     return connection
@@ -55,7 +57,9 @@ def open_database(path: Path) -> apsw.Connection:
 
 def unusable(path: Path, error: apsw.Error) -> AccountsUnusable:
     """Return a database error in words."""
-    remedy = f"; {_remedy(path)}" if isinstance(error, apsw.CorruptError | apsw.NotADBError) else ""
+    if isinstance(error, apsw.NotADBError):
+        return AccountsUnusable(f"{path} is damaged or no database of accounts; {_remedy(path)}")
+    remedy = f"; {_remedy(path)}" if isinstance(error, apsw.CorruptError) else ""
     return AccountsUnusable(f"{path} cannot be used: {error}{remedy}")
 
 
@@ -63,35 +67,37 @@ def _remedy(path: Path) -> str:
     return f"restore it from a backup, or move it away (mv {path} {path}.damaged) and add the users again"
 
 
-def _make_private(path: Path) -> None:
-    """Create the file 0600 before SQLite would create it wider; its companions take their mode from it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _create(path: Path) -> None:
+    """Make the file elsewhere and link it into its place: nobody ever sees it half made, or made twice."""
+    descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)  # 0600
+    os.close(descriptor)
     try:
-        if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-            os.fchmod(descriptor, 0o600)
+        connection = _connect(Path(draft))
+        connection.execute("PRAGMA journal_mode = WAL")  # kept by the file; its companions take its mode
+        connection.execute(_SCHEMA)
+        connection.close()
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(draft, path)
     finally:
-        os.close(descriptor)
+        os.unlink(draft)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # or an account that is on the disk may have no file to be in after a crash
+    finally:
+        os.close(folder)
 
 
-def _prepare(connection: apsw.Connection, path: Path) -> None:
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_PATIENCE)
     connection.transaction_mode = "IMMEDIATE"
-    application, version, is_new = _identity(connection)
-    if not is_new and application != APPLICATION_ID:
-        raise AccountsUnusable(f"{path} is another program's database; {_remedy(path)}")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _check_identity(connection: apsw.Connection, path: Path) -> None:
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise AccountsUnusable(f"{path} is no database of accounts; {_remedy(path)}")
+    version = connection.pragma("user_version")
     if version > SCHEMA_VERSION:
         raise AccountsUnusable(f"{path} was written by a newer valija (schema {version}); run that one")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    if is_new:
-        with connection:
-            if _identity(connection)[2]:  # nobody else was faster
-                connection.execute(_SCHEMA)
-
-
-def _identity(connection: apsw.Connection) -> tuple[int, int, bool]:
-    """Return application id, schema version, and whether there is nothing in the file."""
-    application = int(connection.pragma("application_id"))
-    version = int(connection.pragma("user_version"))
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    return application, version, tables == (0,)

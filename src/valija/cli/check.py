@@ -1,6 +1,5 @@
 """valija check: is everything as it should be? Exit status 1 where the server would not start or would lose mail."""
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING, Final
@@ -44,6 +43,8 @@ def _fault(text: str) -> "Finding":
 
 
 def _find(config: "Config") -> "list[Finding]":
+    import asyncio
+
     from valija.admin.check_machine import check_machine
 
     return [*check_machine(config, now=time.time()), *asyncio.run(_ask_dns(config))]

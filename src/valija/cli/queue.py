@@ -76,13 +76,13 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
 def _directory(config: "Config") -> "QueueDirectory":
     from valija.queue.directory import QueueDirectory
 
-    return QueueDirectory(config.data_dir)
+    return QueueDirectory(config.queue_dir)
 
 
 def _poke(config: "Config") -> None:
-    from valija.admin.control import poke
+    from valija.admin.control import SOCKET_NAME, poke
 
-    poke(config.control_socket, "queue-changed")
+    poke(config.data_dir / SOCKET_NAME, "queue-changed")
 
 
 def _queue_id(text: str) -> "QueueId":

@@ -17,6 +17,6 @@ def add_to(main: click.Group) -> None:
         config = call.load()
         if call.as_json:
             config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, format="json"))
-        from valija.supervisor import serve as run
+        from valija.startup import serve as run
 
         sys.exit(run(config, call.config_path))

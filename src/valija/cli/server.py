@@ -25,11 +25,11 @@ def add_to(main: click.Group) -> None:
 
 
 def _ask(call: Call, name: str) -> object:
-    from valija.admin.control import NotRunning, request
+    from valija.admin.control import SOCKET_NAME, NotRunning, request
 
     config = call.load()
     try:
-        return request(config.control_socket, name)
+        return request(config.data_dir / SOCKET_NAME, name)
     except NotRunning:
         raise Refusal(f"no server is running on {config.data_dir}; start it with valija serve") from None
 

@@ -61,6 +61,11 @@ class Config(msgspec.Struct, frozen=True):
     warnings: tuple[SettingFault, ...] = ()
 
     @property
+    def queue_dir(self) -> Path:
+        """The folder of the workers' queues."""
+        return self.data_dir / "queue"
+
+    @property
     def accounts_file(self) -> Path:
         """The database of accounts and aliases."""
         return self.data_dir / "accounts.sqlite3"
@@ -69,11 +74,6 @@ class Config(msgspec.Struct, frozen=True):
     def dkim_dir(self) -> Path:
         """The folder of DKIM keys, one folder in it for each domain."""
         return self.data_dir / "dkim"
-
-    @property
-    def control_socket(self) -> Path:
-        """Where the running server listens to commands."""
-        return self.data_dir / "control.sock"
 
     @property
     def listeners(self) -> dict[Role, ListenerOptions]:

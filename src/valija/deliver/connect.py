@@ -10,7 +10,6 @@ nonsense, silence) leads to the next one, and at the end to a deferral, never to
 import asyncio
 from collections import Counter
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from valija.deliver.errand import Failure, Peer, Target
 from valija.deliver.hosts import Surroundings, find_targets
@@ -18,17 +17,13 @@ from valija.deliver.options import SmtpOptions
 from valija.deliver.session import Read, Session
 from valija.logs import Log
 from valija.mail.job import Route
-from valija.mail.outcome import Channel
 from valija.mail.reply import Reply
 from valija.policy import tls
 from valija.policy.tls import Decision, TlsPolicy
 from valija.smtp.client import ClientMachine
-from valija.smtp.client_events import Ready, SessionEnded, TlsRefused
+from valija.smtp.client_events import ClientEvent, Ready, SessionEnded, TlsRefused
 from valija.tls.contexts import TrustUnusable, client_context
 from valija.tls.starttls import TlsFailed
-
-if TYPE_CHECKING:
-    import ssl
 
 
 class _InClear(Exception):
@@ -125,38 +120,36 @@ class Connector:
             return Failure(tls.not_offered(host), session.peer)
         session.ask_for_tls()
         event = await session.event()
-        if isinstance(event, SessionEnded):
-            return _ended(session, event)
         if isinstance(event, TlsRefused):
             if policy.after_refusal() is Decision.CLEAR:
                 return None
             return Failure(tls.refused(host, event.reply), session.peer)
-        return await self._encrypt(session, policy)
-
-    async def _encrypt(self, session: Session, policy: TlsPolicy) -> Failure | None:
-        target = session.target
-        try:
-            context = self._context(policy)
-            await session.take_up_tls(context, policy.checked_name or target.host, verified=policy.verifies)
-            event = await session.event()
-            if isinstance(event, Ready):
-                return None
-            # In TLS 1.3 a peer's alert comes only after our side of the handshake is done.
-            why = str(_ended(session, event).reply)
-        except (TlsFailed, TrustUnusable) as failed:
-            why = str(failed)
+        why = await self._encrypt(session, policy, event)
+        if not why:
+            return None
         if policy.after_failure() is Decision.CLEAR:
             raise _InClear(why)
-        return Failure(tls.failed(target.host, why), Peer(target, Channel.NONE))
+        return Failure(tls.failed(host, why), Peer(session.target))
 
-    def _context(self, policy: TlsPolicy) -> "ssl.SSLContext":
-        return client_context(verify=policy.verifies, ca_file=self._options.tls_ca_file)
+    async def _encrypt(self, session: Session, policy: TlsPolicy, event: ClientEvent) -> str:
+        """Do what follows the 220, up to the EHLO inside TLS; return why it did not come about, `""` if it did."""
+        if isinstance(event, SessionEnded):
+            return str(event.reply)
+        try:
+            context = client_context(verify=policy.verifies, ca_file=self._options.tls_ca_file)
+            name = policy.checked_name or session.target.host
+            await session.take_up_tls(context, name, verified=policy.verifies)
+        except (TlsFailed, TrustUnusable) as failed:
+            return str(failed)
+        event = await session.event()
+        # In TLS 1.3 a peer's alert comes only after our side of the handshake is done.
+        return "" if isinstance(event, Ready) else str(_ended(session, event).reply)
 
 
 def _unreachable(target: Target, why: str) -> Failure:
     return Failure(Reply(450, "4.4.1", f"No connection to {target}: {why}"), Peer(target))
 
 
-def _ended(session: Session, event: object) -> Failure:
+def _ended(session: Session, event: ClientEvent) -> Failure:
     assert isinstance(event, SessionEnded)
     return Failure(event.reply, session.peer, event.by_peer)

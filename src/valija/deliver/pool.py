@@ -70,7 +70,8 @@ class Destination:
         """See whether something has been waiting too long."""
         while self._waiting and self._waiting[0].is_abandoned:
             self._waiting.popleft()
-        if self._waiting and now - self._waiting[0].since > PATIENCE:
+        is_opening = len(self._workers) > len(self._serving)  # who waits for a slow host gains nothing by two of them
+        if self._waiting and now - self._waiting[0].since > PATIENCE and not is_opening:
             self._consider(stalled=True)
 
     async def close(self) -> None:

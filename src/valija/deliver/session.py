@@ -190,8 +190,9 @@ class Session(asyncio.Protocol):
     def leave(self) -> None:
         """Take nothing more, and end as soon as nothing is under way."""
         self._leaving = True
-        if self._work is not None:
-            self._advance()
+        if self._work is None and self.machine.is_idle:
+            self.machine.quit()
+        self._advance()
 
     def abort(self) -> None:
         """End at once. What was under way is not finished."""

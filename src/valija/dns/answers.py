@@ -19,7 +19,7 @@ import dns.rcode
 import dns.rdatatype
 import msgspec
 
-from valija.dns.resolver import Answer, MxRecord, RecordType, Status
+from valija.dns.resolver import Answer, MxRecord, Status
 
 MAX_POSITIVE_TTL: Final = 86_400.0  # seconds
 MAX_NEGATIVE_TTL: Final = 10_800.0  # RFC 2308 section 5
@@ -87,8 +87,3 @@ def parse_name(name: str) -> dns.name.Name | None:
         return dns.name.from_text(name, dns.name.root)
     except dns.exception.DNSException:
         return None
-
-
-def type_of(rtype: RecordType) -> dns.rdatatype.RdataType:
-    """Return dnspython's value for a record type."""
-    return dns.rdatatype.from_text(rtype)

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, overload
 
 import dns.exception
-import dns.message
 import dns.name
 import dns.rcode
 
@@ -39,7 +38,7 @@ from valija.mail.endpoint import Endpoint
 FAILURE_TTL: Final = 5.0  # seconds
 TRIES: Final = 3
 MAX_CHAIN: Final = 8  # CNAMEs that are followed by asking again
-MAX_IN_FLIGHT: Final = 256  # questions at once, each with a socket of its own
+MAX_IN_FLIGHT: Final = 128  # questions at once, each with a socket of its own: no burst that a server would drop
 _REST: Final = 30.0  # seconds for which a silent server is asked last
 
 _NO_SUCH_NAME: Final = Answer[Any](Status.NO_DOMAIN, detail="not a name the DNS could have")

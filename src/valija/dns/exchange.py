@@ -17,12 +17,12 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
-import dns.rdatatype
 
 from valija.dns.resolver import RecordType
 from valija.mail.endpoint import Endpoint
 
 PAYLOAD: Final = 1232  # octets: no fragments on any path (DNS flag day 2020)
+RESEND_AFTER: Final = 1.0  # seconds, then twice as many
 
 Message = dns.message.Message
 
@@ -68,10 +68,22 @@ async def _ask_by_udp(query: Message, server: Endpoint) -> Message | None:
         connected.close()
         raise
     try:
-        transport.sendto(query.to_wire())
-        return await answer
+        return await _insist(transport, query.to_wire(), answer)
     finally:
         transport.close()
+
+
+async def _insist(
+    transport: asyncio.DatagramTransport, wire: bytes, answer: asyncio.Future[Message | None]
+) -> Message | None:
+    """Send a question, and again while there is no answer: datagrams get lost, most of all in bursts."""
+    pause = RESEND_AFTER
+    while True:
+        transport.sendto(wire)
+        done, _ = await asyncio.wait([answer], timeout=pause)
+        if done:
+            return answer.result()
+        pause *= 2
 
 
 def _connected_socket(server: Endpoint) -> socket.socket:

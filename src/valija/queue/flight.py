@@ -15,6 +15,7 @@ not counted.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,10 +55,8 @@ class Flight:
         os.close(self._descriptor)
 
     def _write(self, slot: int, mark: bytes) -> None:
-        try:
+        with suppress(OSError):  # a full disk: a crash in this attempt would not be counted, and that is all
             os.pwrite(self._descriptor, mark, slot * _WIDTH)
-        except OSError:  # a full disk: the crash of this attempt would not be counted, and that is all
-            pass
 
 
 def _marks(data: bytes) -> set[int]:

@@ -48,9 +48,7 @@ class _Message:
 class MemoryStore:
     """A QueueStore without durability. `clock` tells the time of admin commands."""
 
-    def __init__(
-        self, ids: IdSource, clock: Callable[[], float], next_hop: Callable[[str], str] = domain_of
-    ) -> None:
+    def __init__(self, ids: IdSource, clock: Callable[[], float], next_hop: Callable[[str], str] = domain_of) -> None:
         self._ids = ids
         self._clock = clock
         self._next_hop = next_hop

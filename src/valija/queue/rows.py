@@ -8,7 +8,8 @@ The row keeps envelope and origin as one MessagePack value: it is written and re
 schema. Used by the store's writer and, in a process of its own, by the command line.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import builtins
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -37,6 +38,9 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     envelope: Envelope
     origin: Origin
 
+
+RawRows = Sequence[tuple[Any, ...]]
+"""Rows of a table as they lie there."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Facts).decode
@@ -80,13 +84,17 @@ class Rows:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._execute = connection.execute
+        self.execute = connection.execute
+
+    def select(self, statement: str, number: int) -> builtins.list[tuple[Any, ...]]:
+        """Return the rows that a statement finds for a message."""
+        return self.execute(statement, (number,)).fetchall()
 
     def insert(self, row: Row) -> None:
         """Add a message."""
-        self._execute(_INSERT_MESSAGE, row.message)
+        self.execute(_INSERT_MESSAGE, row.message)
         if len(row.recipients) == 1:
-            self._execute(_INSERT_RECIPIENT, row.recipients[0])
+            self.execute(_INSERT_RECIPIENT, row.recipients[0])
         else:
             self._connection.executemany(_INSERT_RECIPIENT, row.recipients)
 
@@ -95,7 +103,7 @@ class Rows:
         deferred = False
         for recipient in settled:
             deferred |= self._settle_one(number, recipient)
-        ended = None if deferred else self._execute(_END_MESSAGE, (number,)).get
+        ended = None if deferred else self.execute(_END_MESSAGE, (number,)).get
         if ended is None and not self._survives(number):
             return Effect(found=False)
         for report in reports:
@@ -105,22 +113,22 @@ class Rows:
     def _settle_one(self, number: int, settled: Settled) -> bool:
         """Settle a recipient; return whether it is still pending."""
         if settled.state is not State.DEFERRED:
-            self._execute(_END_RECIPIENT, (number, settled.number))
+            self.execute(_END_RECIPIENT, (number, settled.number))
             return False
         values = (settled.next_attempt, settled.warned, settled.last_reply, number, settled.number)
-        self._execute(_DEFER_RECIPIENT, values)
+        self.execute(_DEFER_RECIPIENT, values)
         return True
 
     def _survives(self, number: int) -> bool:
         """Whether a message is there after an attempt, which it has then outlived: crashes before do not count on."""
-        crashes = self._execute("SELECT crashes FROM message WHERE id = ?", (number,)).get
+        crashes = self.execute("SELECT crashes FROM message WHERE id = ?", (number,)).get
         if crashes:
-            self._execute("UPDATE message SET crashes = 0 WHERE id = ?", (number,))
+            self.execute("UPDATE message SET crashes = 0 WHERE id = ?", (number,))
         return crashes is not None
 
     def load(self, number: int) -> Stored | None:
         """Return a message, None if it is not there."""
-        row = self._execute(
+        row = self.execute(
             "SELECT facts, head, size, body_file, hold, crashes FROM message WHERE id = ?", (number,)
         ).fetchone()
         if row is None:
@@ -131,16 +139,16 @@ class Rows:
 
     def list(self, limit: int, after: int) -> Sequence[Listed]:
         """Return messages in the order of their ids, those after `after`."""
-        rows = self._execute(
+        rows: builtins.list[tuple[Any, ...]] = self.execute(
             "SELECT id, facts, size, hold FROM message WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
         ).fetchall()
         return [self._listed(*row) for row in rows]
 
     def show(self, number: int) -> tuple[Listed, NewMessage] | None:
         """Return one message, and how it is listed."""
-        row = self._execute("SELECT id, facts, size, hold FROM message WHERE id = ?", (number,)).fetchone()
         stored = self.load(number)
-        return (self._listed(*row), stored.message) if row and stored else None
+        listed = self.list(1, number - 1)
+        return (listed[0], stored.message) if stored else None
 
     def _listed(self, number: int, facts: bytes, size: int, hold: int) -> Listed:
         read = _decode(facts)
@@ -152,74 +160,68 @@ class Rows:
                 next_attempt,
                 last_reply,
             )
-            for place, attempts, next_attempt, last_reply in self._execute(_PENDING, (number,))
+            for place, attempts, next_attempt, last_reply in self.select(_PENDING, number)
         )
         arrived = read.origin.received_at
         return Listed(from_number(number), read.envelope.reverse_path, size, arrived, bool(hold), recipients)
 
     def hold(self, number: int) -> bool:
         """Keep a message for a human; False if it is not there."""
-        self._execute("UPDATE recipient SET held = 1 WHERE message = ?", (number,))
+        self.execute("UPDATE recipient SET held = 1 WHERE message = ?", (number,))
         return self._changes("UPDATE message SET hold = 1 WHERE id = ?", number)
 
     def release_hold(self, number: int, now: float) -> bool:
         """End a hold, recipients due at `now`, old crashes forgiven; False if the message is not there."""
-        self._execute("UPDATE recipient SET held = 0, next_attempt = ? WHERE message = ?", (now, number))
+        self.execute("UPDATE recipient SET held = 0, next_attempt = ? WHERE message = ?", (now, number))
         return self._changes("UPDATE message SET hold = 0, crashes = 0 WHERE id = ?", number)
 
     def retry(self, number: int, now: float) -> bool:
         """Make the recipients due at `now`; False if the message is not there."""
-        self._execute("UPDATE recipient SET next_attempt = ? WHERE message = ?", (now, number))
-        return self._execute("SELECT 1 FROM message WHERE id = ?", (number,)).get is not None
+        self.execute("UPDATE recipient SET next_attempt = ? WHERE message = ?", (now, number))
+        return self.execute("SELECT 1 FROM message WHERE id = ?", (number,)).get is not None
 
     def delete(self, number: int) -> str | None:
         """Remove a message; return the name of its file or "", None if it is not there."""
-        self._execute("DELETE FROM recipient WHERE message = ?", (number,))
-        body_file: str | None = self._execute(
-            "DELETE FROM message WHERE id = ? RETURNING body_file", (number,)
-        ).get
+        self.execute("DELETE FROM recipient WHERE message = ?", (number,))
+        body_file: str | None = self.execute("DELETE FROM message WHERE id = ? RETURNING body_file", (number,)).get
         return body_file
 
     def count_crash(self, number: int) -> bool:
         """Note that a crash happened in an attempt at a message; return whether it went on hold for that."""
-        self._execute("UPDATE message SET crashes = crashes + 1 WHERE id = ?", (number,))
-        crashes: int | None = self._execute("SELECT crashes FROM message WHERE id = ?", (number,)).get
+        self.execute("UPDATE message SET crashes = crashes + 1 WHERE id = ?", (number,))
+        crashes: int | None = self.execute("SELECT crashes FROM message WHERE id = ?", (number,)).get
         return crashes is not None and crashes >= CRASH_LIMIT and self.hold(number)
 
     def bring_forward(self, beyond: float, to: float) -> int:
         """Have recipients that are due later than `beyond` due at `to`; return how many."""
-        self._execute("UPDATE recipient SET next_attempt = ? WHERE held = 0 AND next_attempt > ?", (to, beyond))
+        self.execute("UPDATE recipient SET next_attempt = ? WHERE held = 0 AND next_attempt > ?", (to, beyond))
         return self._connection.changes()
 
     def largest(self) -> int:
         """Return the largest id, 0 in an empty file."""
-        return int(self._execute("SELECT coalesce(max(id), 0) FROM message").get)
+        return int(self.execute("SELECT coalesce(max(id), 0) FROM message").get)
 
     def pending(self) -> int:
         """Return the number of pending recipients that are not on hold."""
-        return int(self._execute("SELECT count(*) FROM recipient WHERE held = 0").get)
+        return int(self.execute("SELECT count(*) FROM recipient WHERE held = 0").get)
 
     def names_file(self, name: str) -> bool:
         """Whether a message has this file as its body."""
-        return self._execute("SELECT 1 FROM message WHERE body_file <> '' AND body_file = ?", (name,)).get is not None
+        return self.execute("SELECT 1 FROM message WHERE body_file <> '' AND body_file = ?", (name,)).get is not None
 
-    def raw(self, limit: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    def raw(self, limit: int) -> tuple[RawRows, RawRows]:
         """Return the first `limit` messages and their recipients as they lie in the tables."""
-        messages = self._execute("SELECT * FROM message ORDER BY id LIMIT ?", (limit,)).fetchall()
+        messages = self.execute("SELECT * FROM message ORDER BY id LIMIT ?", (limit,)).fetchall()
         if not messages:
             return [], []
-        recipients = self._execute("SELECT * FROM recipient WHERE message <= ?", (messages[-1][0],)).fetchall()
+        recipients = self.execute("SELECT * FROM recipient WHERE message <= ?", (messages[-1][0],)).fetchall()
         return messages, recipients
 
-    def insert_raw(self, messages: Sequence[tuple[Any, ...]], recipients: Sequence[tuple[Any, ...]]) -> None:
+    def insert_raw(self, messages: RawRows, recipients: RawRows) -> None:
         """Add what `raw` returned; what is there already stays as it is."""
         self._connection.executemany("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", messages)
         self._connection.executemany("INSERT OR IGNORE INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?)", recipients)
 
-    def body_files(self, messages: Sequence[tuple[Any, ...]]) -> Iterator[str]:
-        """Yield the files that raw messages name."""
-        return (message[4] for message in messages if message[4])
-
     def _changes(self, statement: str, number: int) -> bool:
-        self._execute(statement, (number,))
+        self.execute(statement, (number,))
         return self._connection.changes() > 0

@@ -53,6 +53,11 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
 
+_PROBES: Final = (
+    "SELECT max(id) FROM message",
+    "SELECT message FROM recipient WHERE held = 0 ORDER BY next_attempt LIMIT 1",
+)
+
 
 class Unusable(Exception):
     """A file that this version can't use as a queue; the message says why."""
@@ -130,8 +135,8 @@ def _check(connection: apsw.Connection, path: Path) -> None:
         raise Unusable("it was written by another version of this server")
     if path.stat().st_size <= _CHECKED_SIZE and connection.pragma("quick_check(1)") != "ok":
         raise Unusable("it is damaged")
-    connection.execute("SELECT max(id) FROM message").get
-    connection.execute("SELECT message FROM recipient WHERE held = 0 ORDER BY next_attempt LIMIT 1").get
+    for statement in _PROBES:
+        connection.execute(statement).fetchall()
 
 
 def set_aside(path: Path, stamp: float) -> str:

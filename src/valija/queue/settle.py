@@ -33,7 +33,11 @@ from valija.queue.store import Claim, Due, NewMessage, Settled, Settlement
 MakeReport = Callable[[ReportKind, QueueId, NewMessage, Sequence[Reported]], Content]
 """Writes the content of a report on a message: kind, its queue id, the message, the recipients concerned."""
 
+OUR_FAULT: Final = Reply(451, "4.3.0", "Internal error, the message will be tried again")
+"""The reply that a recipient is deferred with when the attempt itself went wrong here."""
+
 _DAY: Final = 86400
+_LONGEST_REPLY: Final = 1000  # characters kept of one
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -59,7 +63,7 @@ def settle(
     `claim` holds exactly the job's recipients. `final` tells that a delivery put the message into its mailbox, so
     that nobody behind can report on it. `random` is in [0, 1).
     """
-    judge = _Judge(claim, final, started, now, policy, random)
+    judge = _Judge(claim, final=final, started=started, now=now, policy=policy, random=random)
     due = {recipient.number: recipient for recipient in claim.due}
     settled = tuple([judge.settled(due.pop(outcome.number), outcome) for outcome in outcomes])
     assert not due, f"no outcome for the recipients {sorted(due)} of {claim.queue_id}"
@@ -69,13 +73,29 @@ def settle(
     return Verdict(Settlement(claim.queue_id, settled, reports), tuple(judge.news))
 
 
+def settle_in_doubt(
+    claim: Claim, outcomes: Sequence[Outcome], *, now: float, policy: RetryPolicy, random: float
+) -> Verdict:
+    """Return what is safe to record where `settle` itself failed: delivered stays delivered, all else comes later."""
+    told = {outcome.number: outcome for outcome in outcomes}
+    settled = []
+    for due in claim.due:
+        outcome = told.get(due.number)
+        if outcome is not None and outcome.state is State.DELIVERED:
+            settled.append(Settled(due.number, State.DELIVERED))
+        else:
+            again = next_attempt(policy, due.attempts + 1, now, now, random)
+            settled.append(Settled(due.number, State.DEFERRED, _words(OUR_FAULT), again, due.warned))
+    return Verdict(Settlement(claim.queue_id, tuple(settled)))
+
+
 class _Judge:
     """Settles the recipients of one attempt one by one, and collects the news to report."""
 
     __slots__ = ("_arrived", "_envelope", "_final", "_now", "_policy", "_random", "_started", "news")
 
     def __init__(
-        self, claim: Claim, final: bool, started: float, now: float, policy: RetryPolicy, random: float
+        self, claim: Claim, *, final: bool, started: float, now: float, policy: RetryPolicy, random: float
     ) -> None:
         self._envelope = claim.message.envelope
         self._arrived = claim.message.origin.received_at
@@ -95,7 +115,7 @@ class _Judge:
                 return self._deferred(due, outcome)
             outcome = _given_up(outcome, self._policy.lifetime)
         self._tell(ReportKind.FAILURE, Notify.FAILURE, outcome, unless_excluded=True)
-        return Settled(outcome.number, State.FAILED, str(outcome.reply))
+        return Settled(outcome.number, State.FAILED, _words(outcome.reply))
 
     def _delivered(self, outcome: Outcome) -> Settled:
         if not outcome.dsn_passed_on:
@@ -109,7 +129,7 @@ class _Judge:
             self._tell(ReportKind.DELAY, Notify.DELAY, outcome, unless_excluded=True)
             warned = True
         again = next_attempt(self._policy, due.attempts + 1, self._now, self._arrived, self._random)
-        return Settled(outcome.number, State.DEFERRED, str(outcome.reply), again, warned)
+        return Settled(outcome.number, State.DEFERRED, _words(outcome.reply), again, warned)
 
     def _tell(self, kind: ReportKind, wish: Notify, outcome: Outcome, *, unless_excluded: bool) -> None:
         """Note a recipient for a report, if its sender can hear of it and wishes to."""
@@ -118,6 +138,11 @@ class _Judge:
         if wished and self._envelope.reverse_path:
             until = self._arrived + self._policy.lifetime if kind is ReportKind.DELAY else 0.0
             self.news.setdefault(kind, []).append(Reported(recipient, outcome, until))
+
+
+def _words(reply: Reply) -> str:
+    """Return a reply as it is kept: a text that every encoding can take, of a length that a peer can't choose."""
+    return str(reply)[:_LONGEST_REPLY].encode("utf-8", "backslashreplace").decode()
 
 
 def _given_up(outcome: Outcome, lifetime: float) -> Outcome:

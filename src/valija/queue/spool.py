@@ -4,7 +4,7 @@
     file = spool.create()
     file.write(b"the first octets ")
     file.write(b"of a large body\\r\\n")
-    content = file.finish(b"Subject: large\\r\\n\\r\\n")    # Content(head=b"Subject: ...", size=..., body_file="5f3c...")
+    content = file.finish(b"Subject: large\\r\\n\\r\\n")    # Content(head=b"Sub...", size=..., body_file="5f3c...")
     b"".join(spool.read(content))
 
 The order that loses nothing: the file and its folder are synced (`sync`) before the COMMIT that names it, and it is
@@ -69,7 +69,7 @@ class Spool:
         self._path(name).unlink(missing_ok=True)
 
     def sweep(self, is_known: Callable[[str], bool]) -> int:
-        """Remove the files that no message names; return how many. At start only: a file being written has no message."""
+        """Remove the files that no message names, at the start, when none is being written; return how many."""
         orphans = [entry.name for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name)]
         orphans = [name for name in orphans if not is_known(name)]
         for name in orphans:
@@ -79,7 +79,9 @@ class Spool:
     def has_room(self, octets: int) -> bool:
         """Whether so many octets can be taken and the floor of free space still holds."""
         facts = os.statvfs(self.folder)
-        return facts.f_bavail * facts.f_frsize - octets >= self._minimum_free and (not facts.f_files or facts.f_favail > 0)
+        return facts.f_bavail * facts.f_frsize - octets >= self._minimum_free and (
+            not facts.f_files or facts.f_favail > 0
+        )
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

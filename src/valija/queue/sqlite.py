@@ -14,26 +14,24 @@ Known weakness: what other processes change (the command line) is noticed once a
 """
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
 import apsw
-import msgspec
 
 from valija.logs import Log
 from valija.mail.address import domain_of
 from valija.mail.job import QueueId
-from valija.queue.claims import Leases, find_due, next_due
+from valija.queue.claims import Claims
 from valija.queue.flight import Flight
-from valija.queue.identity import IdSource, from_number, to_number
-from valija.queue.rows import Effect, Rows, new_row
-from valija.queue.schema import open_or_replace
+from valija.queue.identity import IdSource, to_number
+from valija.queue.paths import QueuePaths, take_lock
+from valija.queue.recovery import Recovery, recover
+from valija.queue.rows import Rows, new_row
 from valija.queue.spool import Spool
 from valija.queue.store import Claim, Listed, NewMessage, Receipt, Settlement
 from valija.queue.writer import Writer
@@ -41,75 +39,57 @@ from valija.queue.writer import Writer
 _POLL_INTERVAL: Final = 1.0  # seconds
 
 
-class QueueInUse(Exception):
-    """Another process serves this queue file."""
-
-
-class Recovery(msgspec.Struct, frozen=True):
-    """What was found at the start.
-
-    `pending` recipients wait (those on hold are not counted); `unfinished` messages were being attempted when the
-    process before this one died, `held` of them too often; `orphans` are files of contents that were never queued.
-    `set_aside` says why a file was, "" if none was.
-    """
-
-    pending: int
-    unfinished: int
-    held: tuple[QueueId, ...]
-    orphans: int
-    set_aside: str
-
-
 class SqliteStore:
     """A QueueStore in the folder of a server's queue."""
 
     def __init__(
         self,
-        paths: "QueuePaths",
+        *,
+        paths: QueuePaths,
         lock: int,
         connection: apsw.Connection,
-        ids: IdSource,
         recovery: Recovery,
         clock: Callable[[], float],
         next_hop: Callable[[str], str],
     ) -> None:
-        self.spool = Spool(paths.spool)
         self.recovery = recovery
+        self.spool = Spool(paths.spool)
         self._lock = lock
-        self._ids = ids
         self._clock = clock
         self._next_hop = next_hop
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._rows = Rows(connection)
-        self._leases = Leases()
+        self._claims = Claims(self._rows)
+        self._ids = IdSource(paths.worker, clock, self._rows.largest())
         self._flight = Flight(paths.flight)
-        self._writer = Writer(connection, paths.database.stem)
-        self._files = ThreadPoolExecutor(2, "queue files")  # a large body's sync delays nobody else
-        self._wakes: list[Callable[[], None]] = []
         self._version = connection.data_version()
+        self._wakes: list[Callable[[], None]] = []
+        self._files = ThreadPoolExecutor(2, "queue files")  # a large body's sync delays nobody else
+        self._writer = Writer(connection, paths.database.stem)
         self._poll: asyncio.TimerHandle | None = self._loop.call_later(_POLL_INTERVAL, self.poke)
 
     @classmethod
     def open(
-        cls, folder: Path, worker: int, *, clock: Callable[[], float], log: Log, next_hop: Callable[[str], str] = domain_of
+        cls,
+        folder: Path,
+        worker: int,
+        *,
+        clock: Callable[[], float],
+        log: Log,
+        next_hop: Callable[[str], str] = domain_of,
     ) -> Self:
-        """Open a worker's queue, made where it is missing, and recover from what the process before left.
+        """Open a worker's queue, made where it is missing, and recover what the process before left.
 
-        `next_hop` tells how claims see the way of an address. Call it in the running loop, before anything waits for
-        it. Raises QueueInUse, and OSError for a folder that can't be used; a damaged file is set aside instead.
+        `next_hop` tells how claims see the way of an address. To be called in the running loop, before anything waits
+        for it. Raises QueueInUse, and OSError for a folder that can't be used; a damaged file is set aside instead.
         """
-        paths = QueuePaths(folder, worker)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        paths = QueuePaths(folder, worker)
         lock = take_lock(paths.lock)
-        connection, reason = open_or_replace(paths.database, clock())
-        recovery = recover(connection, paths, reason)
-        _log_recovery(log, paths, recovery)
-        ids = IdSource(worker, clock, Rows(connection).largest())
-        return cls(paths, lock, connection, ids, recovery, clock, next_hop)
-
-    @property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()
+        connection, recovery = recover(paths, clock())
+        _tell(log, paths, recovery)
+        return cls(paths=paths, lock=lock, connection=connection, recovery=recovery, clock=clock, next_hop=next_hop)
 
     def new_id(self) -> QueueId:
         """See QueueStore."""
@@ -126,7 +106,7 @@ class SqliteStore:
             lease = self._lease_all(number, len(row.recipients)) if claim else None
             await self._writer.write(lambda: self._rows.insert(row), lease)
         except asyncio.CancelledError:
-            self._writer.write(lambda: None, self._unlease_all(number, len(message.envelope.recipients)))
+            self._abandon(number, len(message.envelope.recipients))
             raise
         except BaseException:
             if body_file:
@@ -134,16 +114,16 @@ class SqliteStore:
             raise
 
     def _lease_all(self, number: int, count: int) -> Callable[[None], None]:
-        return lambda _: self._leases.take_all(number, count)
+        return lambda _: self._claims.lease_all(number, count)
 
-    def _unlease_all(self, number: int, count: int) -> Callable[[None], None]:
-        return lambda _: self._leases.end(number, range(count))
+    def _abandon(self, number: int, count: int) -> None:
+        """Give back what a caller who went away while it was put may have leased: it is due like any other."""
+        ending = self._writer.read(lambda: self._claims.end(number, range(count)))
+        ending.add_done_callback(lambda _: self._wake())
 
     async def claim(self, now: float, limit: int, skip: AbstractSet[str] = frozenset()) -> Sequence[Claim]:
         """See QueueStore."""
-        finding = self._writer.read(
-            lambda: find_due(self._connection, self._rows, self._leases, now, limit, skip)
-        )
+        finding = self._writer.read(lambda: self._claims.find(now, limit, skip))
         try:
             return await asyncio.shield(finding)
         except asyncio.CancelledError:
@@ -163,7 +143,7 @@ class SqliteStore:
 
         def end() -> None:
             for number, places in given_back:
-                self._leases.end(number, places)
+                self._claims.end(number, places)
 
         return self._writer.read(end)
 
@@ -178,7 +158,7 @@ class SqliteStore:
         places = [settled.number for settled in settlement.recipients]
         effect = await self._writer.write(
             lambda: self._rows.settle(number, settlement.recipients, reports),
-            lambda _: self._leases.end(number, places),
+            lambda _: self._claims.end(number, places),
             patient=not reports,
         )
         if effect.body_file:
@@ -187,7 +167,7 @@ class SqliteStore:
 
     async def next_due(self, skip: AbstractSet[str] = frozenset()) -> float | None:
         """See QueueStore."""
-        return await self._writer.read(lambda: next_due(self._connection, self._leases, skip))
+        return await self._writer.read(lambda: self._claims.next_due(skip))
 
     async def bring_forward(self, beyond: float, to: float) -> int:
         """See QueueStore."""
@@ -236,7 +216,9 @@ class SqliteStore:
 
     async def release_hold(self, queue_id: QueueId) -> bool:
         """See QueueStore."""
-        return await self._changed(self._writer.write(lambda: self._rows.release_hold(to_number(queue_id), self._clock())))
+        return await self._changed(
+            self._writer.write(lambda: self._rows.release_hold(to_number(queue_id), self._clock()))
+        )
 
     async def retry(self, queue_id: QueueId) -> bool:
         """See QueueStore."""
@@ -266,5 +248,23 @@ class SqliteStore:
         os.close(self._lock)
 
     def _remove_file(self, name: str) -> None:
-        """Remove a body whose message is gone, durably. What fails here is an orphan that the next start sweeps."""
-        self._files.submit(suppress(OSError)(self.spool.remove), name)
+        """Remove a body whose message is gone. What fails here is an orphan that the next start sweeps."""
+        self._files.submit(self.spool.remove, name)
+
+
+def _tell(log: Log, paths: QueuePaths, recovery: Recovery) -> None:
+    """Write what was found at the start to the log."""
+    if recovery.set_aside:
+        log.error("queue file set aside", path=str(paths.database), reason=recovery.set_aside)
+    for queue_id in recovery.held:
+        log.error(
+            "message put on hold", queue_id=queue_id, reason="the server crashed in attempts at it, again and again"
+        )
+    log.info(
+        "queue opened",
+        path=str(paths.database),
+        pending=recovery.pending,
+        unfinished=recovery.unfinished,
+        held=len(recovery.held),
+        orphans=recovery.orphans,
+    )

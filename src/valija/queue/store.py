@@ -31,7 +31,6 @@ from valija.mail.job import QueueId
 from valija.mail.origin import Origin
 from valija.mail.outcome import State
 
-
 CRASH_LIMIT: Final = 3
 """After so many crashes in attempts at it a message goes on hold."""
 
@@ -156,7 +155,7 @@ class QueueStore(Protocol):
         """Return the earliest next attempt of a recipient that `claim` could take some day, None if there is none."""
 
     async def bring_forward(self, beyond: float, to: float) -> int:
-        """Have recipients due later than `beyond`, which only a clock set back explains, due at `to`; return how many."""
+        """Have recipients due after `beyond`, which only a clock set back explains, due at `to`; return how many."""
 
     def begin(self, queue_id: QueueId) -> int:
         """Tell that an attempt at a message begins: a crash from now on is counted. Returns a token for `end`."""

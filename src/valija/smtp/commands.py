@@ -28,7 +28,7 @@ _NOTIFY: Final = {"SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY":
 _BODIES: Final[dict[str, Body]] = {"7BIT": "7BIT", "8BITMIME": "8BITMIME"}
 _RETS: Final[dict[str, Ret]] = {"FULL": "FULL", "HDRS": "HDRS"}
 
-_INTERNATIONALISED: Final = frozenset({"MAIL", "RCPT", "VRFY"})
+_INTERNATIONALISED: Final = frozenset({b"MAIL", b"RCPT", b"VRFY"})
 
 # How programs begin that take this for a web server; nothing they send after it may run as commands.
 _FOREIGN: Final = frozenset({"GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE", "PRI"})
@@ -76,7 +76,7 @@ def _internationalised(line: bytes) -> str:
         text = line.decode()
     except UnicodeDecodeError:
         raise Refused(answers.NOT_UTF8) from None
-    if text[:4].upper() not in _INTERNATIONALISED:
+    if line[:4].upper() not in _INTERNATIONALISED:  # octets: in Unicode other letters become these in upper case
         raise Refused(answers.NOT_ASCII)
     return text
 
@@ -210,6 +210,8 @@ def auth(argument: str) -> Auth:
 def sasl_response(line: bytes) -> bytes:
     """Return the octets that a line of base64 means. Raises Refused."""
     try:
+        if len(line) % 4:  # the strict mode of Python 3.11 lets `AAAA=` pass
+            raise Refused(answers.BAD_BASE64)
         return binascii.a2b_base64(line, strict_mode=True)
     except binascii.Error:
         raise Refused(answers.BAD_BASE64) from None

@@ -1,0 +1,169 @@
+"""How the parts are put together under one configuration: the site of each listener, and the ways out.
+
+Everything here is built anew by a reload and swapped in whole. What lives longer (the queue, the accounts, the
+listeners) is handed in by the worker.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from valija.auth.accounts import Accounts
+from valija.auth.backend import AuthBackend
+from valija.config import Config
+from valija.content.bounce import report
+from valija.content.reported import Reported, ReportKind
+from valija.deliver.agent import DeliveryAgent
+from valija.deliver.hosts import Surroundings
+from valija.deliver.maildir import MaildirAgent
+from valija.deliver.remote import RemoteAgent
+from valija.dkim_keys import DkimKeys
+from valija.dns.caching import CachingResolver
+from valija.logs import Log
+from valija.machine import is_local_address
+from valija.mail.content import Content
+from valija.mail.job import Job, QueueId, Transport
+from valija.mail.origin import Role
+from valija.mail.outcome import Outcome
+from valija.policy.ourselves import Ourselves
+from valija.policy.relay import RelayFacts
+from valija.policy.route import Router
+from valija.queue.spool import Spool
+from valija.queue.store import NewMessage
+from valija.receive.site import Queue, Site
+
+MINIMUM_FREE: Final = 8 * 1024 * 1024  # octets of disk kept free for the queue's own work
+MINIMUM_INODES: Final = 64
+_LOOK_AGAIN: Final = 1.0  # seconds between two looks at the disk
+_RETURNED_AT_MOST: Final = 50 * 1024  # octets of a message that a report quotes whole
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """What belongs to the worker and outlives reloads."""
+
+    accounts: Accounts
+    backend: AuthBackend
+    signer: DkimKeys
+    queue: Queue
+    spool: Spool
+    log: Log
+
+
+def build_site(config: Config, role: Role, house: Household) -> Site:
+    """Return the surroundings of the sessions of one role."""
+    facts = RelayFacts(config.networks, frozenset(config.domains), _postmaster_domain(config), house.accounts.exists)
+    return Site(
+        hostname=config.hostname,
+        role=role,
+        options=config.listeners[role],
+        size_limit=config.message_size_limit,
+        relay=facts,
+        directory=house.accounts,
+        backend=house.backend,
+        queue=house.queue,
+        spool=house.spool,
+        signer=house.signer,
+        has_room=Disk(config.data_dir, time.monotonic).has_room,
+        clock=time.time,
+        unique=partial(secrets.token_hex, 16),
+        log=house.log,
+    )
+
+
+def _postmaster_domain(config: Config) -> str:
+    return config.domains[0] if config.domains else config.hostname
+
+
+class Disk:
+    """The room left where the queue lies, looked at once a second at most."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._looked = float("-inf")
+        self._free = 0
+
+    def has_room(self, size: int) -> bool:
+        """Whether a content of `size` octets can be taken (0: of unknown size)."""
+        now = self._clock()
+        if now - self._looked >= _LOOK_AGAIN:
+            self._looked = now
+            self._free = self._measure()
+        return self._free >= size
+
+    def _measure(self) -> int:
+        found = os.statvfs(self._folder)
+        out_of_inodes = found.f_files and found.f_favail < MINIMUM_INODES
+        return -1 if out_of_inodes else found.f_bavail * found.f_frsize - MINIMUM_FREE
+
+
+class Delivery:
+    """The ways out: routes, and the agent of each transport."""
+
+    def __init__(self, config: Config, spool: Spool, log: Log) -> None:
+        ourselves = Ourselves(config.hostname, config.endpoints, is_local_address)
+        self._resolver = CachingResolver(config.dns, log)
+        ask = Surroundings(self._resolver, random.shuffle, ourselves.is_own_name, ourselves.is_own_listener)
+        self._agents: dict[Transport, DeliveryAgent] = {
+            "remote": RemoteAgent(config.smtp, ask, config.hostname, read=spool.read, log=log),
+            "maildir": MaildirAgent(
+                config.data_dir / "mail", config.hostname, read=spool.read, log=log, clock=time.time
+            ),
+        }
+        self._running = 0
+        self._retired = False
+        self._idle = asyncio.Event()
+        self.route = Router(config.domains, config.relayhost).route
+
+    async def deliver(self, job: Job) -> list[Outcome]:
+        """Return one outcome for each recipient of the job."""
+        self._running += 1
+        try:
+            return await self._agents[job.route.transport].deliver(job)
+        finally:
+            self._running -= 1
+            if self._retired and not self._running:
+                self._idle.set()
+
+    async def retire(self) -> None:
+        """Let the attempts that run end, and close; others have taken over."""
+        self._retired = True
+        if self._running:
+            await self._idle.wait()
+        await self.close()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for agent in self._agents.values():
+            await agent.close()
+        await self._resolver.close()
+
+
+def report_content(
+    hostname: str, kind: ReportKind, queue_id: QueueId, message: NewMessage, reported: Sequence[Reported]
+) -> Content:
+    """Return the content of a report on a message."""
+    content = message.content
+    whole = content.head if not content.body_file and content.size <= _RETURNED_AT_MOST else None
+    return Content.of(
+        report(
+            kind,
+            message.envelope,
+            content.head,
+            message.origin.received_at,
+            queue_id,
+            reported,
+            hostname=hostname,
+            now=time.time(),
+            unique=secrets.token_hex(16),
+            full_content=whole,
+        )
+    )

@@ -1,0 +1,375 @@
+"""Accounts and aliases in their file."""
+
+import itertools
+import multiprocessing
+import os
+import stat
+from pathlib import Path
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valija.auth import accounts as accounts_module
+from valija.auth.accounts import AccountError, Accounts, canonical_address, canonical_login
+from valija.auth.database import AccountsUnusable
+from valija.auth.password import ARGON2, PasswordRefused
+
+ALICE, BOB = "alice@example.org", "bob@example.org"
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "hash_password", lambda password: f"hash of {password}")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "accounts.sqlite3"
+
+
+@pytest.fixture
+def accounts(file: Path) -> Accounts:
+    return Accounts(file)
+
+
+# Accounts
+
+
+def test_life_of_an_account(accounts: Accounts) -> None:
+    assert accounts.list() == ()
+    assert accounts.add("Alice@EXAMPLE.org", "one") == ALICE
+    assert accounts.list() == (ALICE,)
+    assert accounts.password_hash(ALICE) == "hash of one"
+    accounts.set_password(ALICE, "two")
+    assert accounts.password_hash(ALICE) == "hash of two"
+    assert accounts.exists(ALICE)
+    assert accounts.remove("ALICE@example.org") == ()
+    assert not accounts.exists(ALICE)
+    assert accounts.password_hash(ALICE) is None
+
+
+def test_stored_hashes_are_argon2(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    accounts = Accounts(file)
+    accounts.add(ALICE, "secret")
+    assert ARGON2.verify(accounts.password_hash(ALICE) or "", "secret")
+    assert b"secret" not in file.read_bytes()
+    with pytest.raises(PasswordRefused):
+        accounts.add(BOB, "")
+    assert not accounts.exists(BOB)
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ("Alice@Example.ORG", ALICE),
+        ("alice@example.org.", ALICE),
+        ('"alice"@example.org', ALICE),
+        ('"odd user"@example.org', '"odd user"@example.org'),
+        ('"Odd User"@example.org', '"odd user"@example.org'),
+        ("jos\u00e9@b\u00fccher.example", "jos\u00e9@xn--bcher-kva.example"),
+        ("alice@XN--BCHER-KVA.example", "alice@xn--bcher-kva.example"),
+        ("postmaster@localhost", "postmaster@localhost"),
+    ],
+)
+def test_addresses_are_kept_in_one_spelling(accounts: Accounts, written: str, stored: str) -> None:
+    assert accounts.add(written, "x") == stored
+    assert accounts.list() == (stored,)
+    assert accounts.exists(stored)
+    assert accounts.password_hash(stored) == "hash of x"
+    assert canonical_login(written) == stored
+    with pytest.raises(AccountError, match="already"):
+        accounts.add(stored, "y")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "alice", "@example.org", "alice@", "alice@@example.org", "alice bob@example.org", "<alice@example.org>",
+     "alice@exa mple.org", "alice@example..org", "alice@example.org\n", "al\0ice@example.org", "alice@[192.0.2.1]",
+     "postmaster", "alice@example.org,bob@example.org", "a" * 300 + "@example.org", "alice@-", "\udc80@example.org"],
+)  # fmt: skip
+def test_no_addresses(accounts: Accounts, text: str) -> None:
+    with pytest.raises(AccountError) as caught:
+        accounts.add(text, "x")
+    assert repr(text) in str(caught.value)
+    assert "; write" in str(caught.value)
+    assert accounts.list() == ()
+
+
+def test_subaddress_is_no_account(accounts: Accounts) -> None:
+    with pytest.raises(AccountError, match=r"leave it out: mail for alice@example\.org"):
+        accounts.add("alice+news@example.org", "x")
+
+
+@pytest.mark.parametrize("verb", ["remove", "set_password"])
+def test_account_that_is_not_there(accounts: Accounts, verb: str) -> None:
+    with pytest.raises(AccountError, match=r"no account bob@example\.org; valija user list"):
+        accounts.remove(BOB) if verb == "remove" else accounts.set_password(BOB, "x")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (ALICE, True),
+        ("ALICE@example.org", True),
+        ("alice+news@example.org", True),
+        ("Alice+a+b@example.org", True),
+        ('"alice"@example.org', True),
+        ('"alice+x"@example.org', True),
+        ("alicia@example.org", False),
+        ("alice@example.net", False),
+        ("alice@sub.example.org", False),
+        ("+alice@example.org", False),
+        ("", False),
+        ("postmaster", False),
+    ],
+)
+def test_exists(accounts: Accounts, address: str, expected: bool) -> None:
+    accounts.add(ALICE, "x")
+    assert accounts.exists(address) is expected
+
+
+def test_a_login_has_no_subaddress(accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    assert accounts.password_hash("alice+news@example.org") is None
+
+
+@pytest.mark.parametrize("text", ["", "alice", "@example.org", "alice@", "a@b c", "alice@[192.0.2.1]"])
+def test_no_logins(text: str) -> None:
+    assert canonical_login(text) is None
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_any_text_is_an_address_or_an_account_error(local: str, domain: str) -> None:
+    try:
+        stored = canonical_address(f"{local}@{domain}")
+    except AccountError:
+        return
+    assert canonical_address(stored) == stored == canonical_login(stored)
+
+
+# Aliases
+
+
+def test_life_of_an_alias(accounts: Accounts) -> None:
+    assert accounts.add_alias("Sales@example.org", [ALICE, "Bob+x@EXAMPLE.net"]) == "sales@example.org"
+    accounts.add_alias("sales@example.org", [ALICE, "carol@example.org"])
+    assert accounts.aliases() == {"sales@example.org": ("Bob+x@example.net", ALICE, "carol@example.org")}
+    assert accounts.exists("SALES+spring@example.org")
+    accounts.remove_alias("sales@example.org", [ALICE])
+    assert accounts.expand("sales@example.org") == ("Bob+x@example.net", "carol@example.org")
+    assert accounts.remove_alias("SALES@example.org") == "sales@example.org"
+    assert accounts.aliases() == {}
+    assert not accounts.exists("sales@example.org")
+
+
+def test_alias_faults(accounts: Accounts) -> None:
+    with pytest.raises(AccountError, match="leads nowhere"):
+        accounts.add_alias("sales@example.org", [])
+    with pytest.raises(AccountError, match="'nonsense' is no mail address"):
+        accounts.add_alias("sales@example.org", [ALICE, "nonsense"])
+    with pytest.raises(AccountError, match="no alias sales"):
+        accounts.remove_alias("sales@example.org")
+    accounts.add_alias("sales@example.org", [ALICE])
+    with pytest.raises(AccountError, match="no target of sales"):
+        accounts.remove_alias("sales@example.org", [ALICE, BOB])
+    assert accounts.aliases() == {"sales@example.org": (ALICE,)}, "all of a change or nothing"
+
+
+def test_expand(accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    accounts.add_alias("all@example.org", ["team@example.org", BOB])
+    accounts.add_alias("team@example.org", [ALICE, "carol@example.net", "all@example.org"])
+    assert set(accounts.expand("All@example.org")) == {ALICE, "carol@example.net", BOB}
+    assert accounts.expand("Alice+News@example.org") == ("Alice+News@example.org",)
+    assert accounts.expand("nobody@example.org") == ("nobody@example.org",)
+
+
+def test_alias_of_an_accounts_own_address(accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    accounts.add_alias(ALICE, ["alice@example.net"])
+    assert accounts.expand(ALICE) == ("alice@example.net",)
+    accounts.add_alias(ALICE, [ALICE])
+    assert accounts.expand(ALICE) == ("alice@example.net", ALICE)
+
+
+def test_an_address_that_is_reached_twice_is_named_once(accounts: Accounts) -> None:
+    accounts.add_alias("a@example.org", ["b@example.org", "c@example.org"])
+    for middle in ("b@example.org", "c@example.org"):
+        accounts.add_alias(middle, [ALICE])
+    assert accounts.expand("a@example.org") == (ALICE,)
+
+
+def test_a_second_way_to_an_alias_does_not_reach_the_account_behind_it(accounts: Accounts) -> None:
+    accounts.add(BOB, "x")
+    accounts.add_alias(BOB, ["bob@example.net"])
+    accounts.add_alias("a@example.org", [BOB, "b@example.org"])
+    accounts.add_alias("b@example.org", [BOB])
+    assert accounts.expand("a@example.org") == ("bob@example.net",)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_alias_that_only_turns_in_a_circle_is_refused(accounts: Accounts, length: int) -> None:
+    ring = [f"a{number}@example.org" for number in range(length)]
+    for here, there in itertools.pairwise(ring):
+        accounts.add_alias(here, [there])
+    with pytest.raises(AccountError, match="back to itself"):
+        accounts.add_alias(ring[-1], [ring[0]])
+    assert ring[-1] not in accounts.aliases()
+
+
+def test_circle_that_came_about_by_a_removal_loses_nothing(accounts: Accounts) -> None:
+    accounts.add_alias("a@example.org", ["b@example.org"])
+    accounts.add_alias("b@example.org", ["a@example.org", "c@example.net"])
+    accounts.remove_alias("b@example.org", ["c@example.net"])
+    assert accounts.expand("a@example.org") == ("a@example.org",)
+
+
+def test_long_chain_of_aliases(accounts: Accounts) -> None:
+    for number in range(300):
+        accounts.add_alias(f"a{number}@example.org", [f"a{number + 1}@example.org"])
+    assert accounts.expand("a0@example.org") == ("a300@example.org",)
+
+
+def test_aliases_lose_an_account_that_is_removed(accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    accounts.add_alias("sales@example.org", [ALICE, BOB])
+    accounts.add_alias("ceo@example.org", ["Alice+ceo@example.org"])
+    assert accounts.remove(ALICE) == ("ceo@example.org", "sales@example.org")
+    assert accounts.aliases() == {"sales@example.org": (BOB,)}
+    assert not accounts.exists("ceo@example.org"), "refused at RCPT, not lost behind it"
+
+
+# Whose address is it?
+
+
+def test_owns(accounts: Accounts) -> None:
+    for address in (ALICE, BOB):
+        accounts.add(address, "x")
+    accounts.add_alias("sales@example.org", ["team@example.org"])
+    accounts.add_alias("team@example.org", ["Alice+team@example.org"])
+    assert accounts.owns(ALICE, "SALES+x@example.org")
+    assert accounts.owns(ALICE, "Alice+y@example.org")
+    assert not accounts.owns(BOB, "sales@example.org")
+    assert not accounts.owns(ALICE, BOB)
+    assert not accounts.owns(ALICE, "stranger@example.net")
+    assert not accounts.owns(ALICE, "")
+
+
+def test_forwarded_account_stays_its_own(accounts: Accounts) -> None:
+    """Who gets another account's mail may not write in its name."""
+    for address in (ALICE, BOB):
+        accounts.add(address, "x")
+    accounts.add_alias(ALICE, [BOB])
+    assert not accounts.owns(BOB, ALICE)
+    assert accounts.owns(ALICE, ALICE)
+
+
+def test_subaddress_of_a_login_is_no_login(accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    assert not accounts.owns("alice+x@example.org", ALICE)
+
+
+# The file
+
+
+def test_changes_of_another_process_count_at_once(file: Path, accounts: Accounts) -> None:
+    def change() -> None:
+        other = Accounts(file)
+        other.add(ALICE, "x")
+        other.add_alias("sales@example.org", [ALICE])
+
+    assert not accounts.exists(ALICE)
+    process = multiprocessing.get_context("fork").Process(target=change)
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+    assert accounts.exists(ALICE)
+    assert accounts.expand("sales@example.org") == (ALICE,)
+
+
+def test_processes_that_make_the_file_at_once(file: Path) -> None:
+    def add(number: int) -> None:
+        Accounts(file).add(f"user{number}@example.org", "x")
+
+    processes = [multiprocessing.get_context("fork").Process(target=add, args=(n,)) for n in range(5)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 5
+    assert len(Accounts(file).list()) == 5
+    assert not list(file.parent.glob("*.new*"))
+
+
+def test_reading_goes_on_while_another_writes(file: Path, accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    writer = Accounts(file)
+    with writer._connection:
+        writer._change("DELETE FROM account")
+        assert accounts.exists(ALICE)
+    assert not accounts.exists(ALICE)
+
+
+def test_only_the_owner_can_read_it(file: Path) -> None:
+    old = os.umask(0)
+    try:
+        accounts = Accounts(file)
+        accounts.add(ALICE, "x")
+        assert {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()} == {0o600}
+        accounts.close()
+        file.chmod(0o644)
+        Accounts(file)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    finally:
+        os.umask(old)
+
+
+def test_survives_a_restart(file: Path, accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    accounts.close()
+    assert Accounts(file).list() == (ALICE,)
+
+
+@pytest.mark.parametrize("content", [b"nonsense" * 1000, b"\0" * 8192, b""])
+def test_file_that_is_no_database(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    with pytest.raises(AccountsUnusable, match="no database of accounts") as caught:
+        Accounts(file)
+    assert str(file) in str(caught.value)
+    assert "mv " in str(caught.value)
+    assert file.read_bytes() == content
+
+
+def test_database_of_another_program(file: Path) -> None:
+    apsw.Connection(str(file)).execute("CREATE TABLE theirs (x); PRAGMA user_version = 1")
+    with pytest.raises(AccountsUnusable, match="no database of accounts"):
+        Accounts(file)
+
+
+def test_database_of_a_newer_version(file: Path, accounts: Accounts) -> None:
+    accounts._connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(AccountsUnusable, match="newer valija"):
+        Accounts(file)
+
+
+def test_database_that_is_damaged_within(file: Path, accounts: Accounts) -> None:
+    for number in range(200):
+        accounts._change("INSERT INTO account VALUES (?, ?)", f"user{number}@example.org", "x" * 200)
+    accounts.close()
+    with file.open("r+b") as damaged:
+        damaged.seek(4096)
+        damaged.write(b"\xff" * (file.stat().st_size - 4096))
+    accounts = Accounts(file)
+    with pytest.raises(AccountsUnusable, match="malformed") as caught:
+        accounts.exists("user5@example.org")
+    assert str(file) in str(caught.value)
+    with pytest.raises(AccountsUnusable):
+        accounts.remove("user5@example.org")
+
+
+def test_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(AccountsUnusable, match="No such file"):
+        Accounts(tmp_path / "nowhere" / "accounts.sqlite3")

@@ -1,0 +1,157 @@
+"""valija check: what it finds on this machine and in the DNS, and when that is status 1."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.cli.here import Here
+from tests.config.facts import FACTS
+from valija.admin.check_dns import check_dns
+from valija.admin.check_machine import relay_set
+from valija.admin.findings import Finding
+from valija.config import parse
+from valija.dns.resolver import Answer, MxRecord, RecordType, Status
+
+NO_NAME_SERVER = '[dns]\nnameservers = ["127.0.0.1:9"]\n'
+
+
+def test_a_sound_server_is_status_0(tmp_path: Path) -> None:
+    answer = Here(tmp_path, more=NO_NAME_SERVER).json("check")
+    assert answer["ok"] is True
+    assert {finding["topic"] for finding in answer["findings"]} >= {"configuration", "certificate", "relay", "dns"}
+    assert not (tmp_path / "data").exists()
+
+
+def test_people_read_lines(tmp_path: Path) -> None:
+    result = Here(tmp_path, more=NO_NAME_SERVER).run("check")
+    assert result.exit_code == 0
+    assert "smtpd: clients in 127.0.0.0/8, [::1]/128 may send anywhere, without a login" in result.stdout
+    assert all(line.startswith(("ok ", "WARNING ", "FAILURE ")) for line in result.stdout.splitlines())
+
+
+def test_a_refused_configuration_is_status_1_in_json_too(here: Here) -> None:
+    here.configuration.write_text('user = "a b"\nmynetworks = ["0.0.0.0/0"]')
+    result = here.run("check", "--json")
+    assert result.exit_code == 1
+    answer = msgspec.json.decode(result.stdout)
+    assert answer["ok"] is False
+    assert [finding["grade"] for finding in answer["findings"]] == ["failure", "failure"]
+    assert 'mynetworks = "0.0.0.0/0"' in result.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the user matters where privileges are dropped")
+def test_a_missing_user_is_a_failure(tmp_path: Path) -> None:
+    result = Here(tmp_path, user="no-such-user", more=NO_NAME_SERVER).run("check")
+    assert result.exit_code == 1
+    assert "FAILURE user: there is no user 'no-such-user'" in result.stdout
+
+
+def test_a_missing_certificate_is_a_failure(tmp_path: Path) -> None:
+    more = f'{NO_NAME_SERVER}[tls]\ncertificate = "files"\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
+    result = Here(tmp_path, more=more).run("check")
+    assert result.exit_code == 1
+    assert f"FAILURE certificate: {tmp_path / 'cert.pem'}" in result.stdout
+    assert "valija: 2 of " in result.stderr
+
+
+def config(text: str) -> Any:
+    return parse(text, "valija.toml", Path("/"), FACTS)
+
+
+def test_the_relay_set_is_told_whole() -> None:
+    told = [
+        str(finding)
+        for finding in relay_set(
+            config('domains = ["a.example", "b.example"]\nmynetworks = ["10.9.0.0/16"]\n[submissions]\nlisten = []')
+        )
+    ]
+    assert told == [
+        "smtpd (0.0.0.0:25, [::]:25): anyone may send to a.example, b.example; nobody can log in",
+        "smtpd: clients in 10.9.0.0/16 may send anywhere, without a login",
+        "smtpd: everyone else gets 554 Relay access denied",
+        "submission (0.0.0.0:587, [::]:587): users that log in, inside TLS, may send anywhere; nobody else may send",
+    ]
+
+
+def test_no_trusted_client_and_no_listener_are_said() -> None:
+    assert "no client may send anywhere" in str(list(relay_set(config("mynetworks = []")))[1])
+    off = "[smtpd]\nlisten = []\n[submission]\nlisten = []\n[submissions]\nlisten = []"
+    (only,) = relay_set(config(off))
+    assert only.grade == "warning"
+
+
+class Zone:
+    """A resolver that knows a few records and fails for names below `broken.`."""
+
+    def __init__(self, records: dict[tuple[str, str], list[Any]]) -> None:
+        self._records = records
+
+    async def lookup(self, name: str, rtype: RecordType) -> Answer[Any]:
+        if name.endswith(".broken"):
+            return Answer(Status.FAILED, detail="SERVFAIL")
+        records = self._records.get((name, rtype))
+        return Answer(Status.FOUND, tuple(records)) if records else Answer(Status.NO_DATA)
+
+
+class Silence:
+    async def lookup(self, name: str, rtype: RecordType) -> Answer[Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def findings(text: str, zone: object) -> list[Finding]:
+    return asyncio.run(check_dns(config(text), zone, lambda address: address == "192.0.2.7"))  # type: ignore[arg-type]  # a small one
+
+
+GOOD: dict[tuple[str, str], list[Any]] = {
+    ("mail.example.org", "A"): ["192.0.2.7"],
+    ("7.2.0.192.in-addr.arpa", "PTR"): ["mail.example.org"],
+    ("example.org", "MX"): [MxRecord(10, "mail.example.org")],
+}
+MINE = 'hostname = "mail.example.org"\ndomains = ["example.org"]'
+
+
+def test_a_dns_without_fault() -> None:
+    found = findings(MINE, Zone(GOOD))
+    assert {finding.grade for finding in found} == {"ok"}
+    assert [finding.text for finding in found] == [
+        "mail.example.org has 192.0.2.7",
+        "192.0.2.7 is mail.example.org, and back",
+        "mail for example.org is led here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "text", "grade", "words"),
+    [
+        ({("mail.example.org", "A"): []}, MINE, "warning", "mail.example.org has no address"),
+        ({("mail.example.org", "A"): ["192.0.2.99"]}, MINE, "warning", "none of the addresses"),
+        ({("7.2.0.192.in-addr.arpa", "PTR"): []}, MINE, "warning", "192.0.2.7 has no reverse name"),
+        ({("7.2.0.192.in-addr.arpa", "PTR"): ["host7.isp.example"]}, MINE, "warning", "does not lead back"),
+        ({("7.2.0.192.in-addr.arpa", "PTR"): ["x.broken"]}, MINE, "warning", "does not lead back"),
+        ({("example.org", "MX"): []}, MINE, "warning", "example.org has no MX record"),
+        ({("example.org", "MX"): [MxRecord(0, "")]}, MINE, "failure", "publishes a null MX"),
+        ({("example.org", "MX"): [MxRecord(5, "mx.example.net")]}, MINE, "warning", "led to mx.example.net, not here"),
+        ({}, 'hostname = "mail.broken"', "warning", "mail.broken cannot be looked up: SERVFAIL"),
+        ({}, 'hostname = "mail.example.org"\ndomains = ["d.broken"]', "warning", "MX records of d.broken cannot be"),
+    ],
+)
+def test_what_is_wrong_in_the_dns(change: dict[tuple[str, str], list[Any]], text: str, grade: str, words: str) -> None:
+    found = [finding for finding in findings(text, Zone(GOOD | change)) if finding.grade != "ok"]
+    assert any(finding.grade == grade and words in finding.text for finding in found)
+    assert {finding.grade for finding in found} <= {grade, "warning"}
+
+
+def test_an_mx_host_that_is_this_server_under_another_name_leads_here() -> None:
+    zone = Zone(GOOD | {("example.org", "MX"): [MxRecord(5, "mx.example.org")], ("mx.example.org", "A"): ["192.0.2.7"]})
+    assert findings(MINE, zone)[-1].text == "mail for example.org is led here"
+
+
+def test_name_servers_that_are_silent_end_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valija.admin.check_dns._PATIENCE", 0.05)
+    (only,) = findings(MINE, Silence())
+    assert (only.grade, only.text) == ("warning", "the name servers gave no answer within 0.05 s")

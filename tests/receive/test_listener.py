@@ -1,0 +1,295 @@
+"""The life of connections: who is let in, who is timed out, how the server stops. On both event loops."""
+
+import asyncio
+import ssl
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.receive.reception import Dialogue, Reception, reception
+from valija.receive.admission import SessionTable, network_of
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def run(request: pytest.FixtureRequest) -> Any:
+    def runner(work: Coroutine[Any, Any, None]) -> None:
+        factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as loop:
+            loop.run(work)
+
+    return runner
+
+
+async def greeted(r: Reception, source: str = "127.0.0.1") -> Dialogue:
+    d = await r.connect(source)
+    assert (await d.reply()).startswith("220")
+    await d.say("EHLO x")
+    return d
+
+
+async def in_data(r: Reception) -> Dialogue:
+    d = await greeted(r)
+    assert (await d.say("MAIL FROM:<a@remote.example>", "RCPT TO:<b@remote.example>", "DATA")).startswith("354")
+    return d
+
+
+def test_c010_who_talks_before_the_banner_is_refused(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        # A client outside mynetworks is given a pause to talk out of turn in.
+        async with reception(tmp_path, mynetworks=["127.0.0.9/32"], greet_pause=5.0) as r:
+            d = await r.connect()
+            d.send(b"EHLO x\r\nMAIL FROM:<>\r\n")
+            assert (await d.reply()).startswith("5")
+            assert await d.until_closed() == b""
+
+    run(story())
+
+
+def test_a_trusted_client_waits_for_no_pause(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, greet_pause=60.0) as r:
+            await greeted(r)
+
+    run(story())
+
+
+def test_c120_a_network_has_so_many_connections_and_others_are_let_in(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"client_connection_count_limit": 3, "greet_pause": 0.0, "mynetworks": ["127.0.0.9/32"]}
+        async with reception(tmp_path, **options) as r:  # type: ignore[arg-type]
+            kept = [await greeted(r) for _ in range(3)]
+            turned_away = await r.connect()
+            assert (await turned_away.reply()).startswith("421 4.7.0")
+            assert await turned_away.until_closed() == b""
+            await greeted(r, "127.0.0.2")
+            await kept[0].say("QUIT")
+            await kept[0].until_closed()
+            await greeted(r)
+            for _ in range(5):
+                await greeted(r, "127.0.0.9")  # in mynetworks: as many as it likes
+
+    run(story())
+
+
+def test_a_worker_has_so_many_sessions(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, session_limit=2) as r:
+            await greeted(r)
+            await greeted(r)
+            assert (await (await r.connect()).reply()).startswith("421 4.3.2")
+
+    run(story())
+
+
+def test_c120_a_silent_client_is_timed_out(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.4) as r:
+            d = await greeted(r)
+            assert (await d.reply()).startswith("421 4.4.2")
+            assert await d.until_closed() == b""
+            assert "ended=timeout" in r.log
+
+    run(story())
+
+
+@pytest.mark.parametrize("within_data", [False, True])
+def test_c120_a_drip_does_not_buy_time(run: Any, tmp_path: Path, within_data: bool) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.6) as r:
+            d = await (in_data(r) if within_data else greeted(r))
+
+            async def drip() -> None:
+                while True:
+                    d.send(b"x")
+                    await asyncio.sleep(0.05)
+
+            dripping = asyncio.create_task(drip())
+            assert (await d.reply()).startswith("421 4.4.2")
+            dripping.cancel()
+
+    run(story())
+
+
+def test_a_content_that_flows_outlives_the_timeout(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.4) as r:
+            d = await in_data(r)
+            for _ in range(20):
+                d.send(b"a line of sixty-four octets, as slow as they may come down a line\r\n")
+                await asyncio.sleep(0.05)
+            d.send(b".\r\n")
+            assert (await d.reply()).startswith("250")
+
+    run(story())
+
+
+def test_c052_commands_behind_starttls_are_refused(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            d = await greeted(r)
+            d.send(b"STARTTLS\r\nEHLO evil\r\nMAIL FROM:<s@evil.example>\r\n")
+            assert (await d.reply()).startswith("554")
+            assert await d.until_closed() == b""
+
+    run(story())
+
+
+def test_c053_nothing_said_before_tls_counts_after_it(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            d = await greeted(r)
+            await d.say("MAIL FROM:<a@remote.example>")
+            await d.start_tls()
+            assert (await d.say("RCPT TO:<alice@local.example>")).startswith("503")
+            assert (await d.say("MAIL FROM:<>")).startswith("503")
+            await d.say("EHLO after")
+            await d.say("MAIL FROM:<a@remote.example>", "RCPT TO:<b@remote.example>", "DATA")
+            assert (await d.say("Subject: x\r\n\r\nhi\r\n.")).startswith("250")
+            head = r.queue.only.content.head
+            assert head.startswith(b"Received: from after ")
+            assert b"with ESMTPS id" in head
+
+    run(story())
+
+
+@pytest.mark.parametrize("role", ["smtpd", "submissions"])
+def test_c054_a_handshake_that_fails_costs_one_connection(run: Any, tmp_path: Path, role: Any) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, role) as r:
+            d = await r.connect()
+            if role == "smtpd":
+                await d.reply()
+                await d.say("EHLO x", "STARTTLS")
+            d.send(b"this is no ClientHello\r\n" * 10)
+            await d.until_closed()
+            context = ssl._create_unverified_context()
+            if role == "smtpd":
+                await (await greeted(r)).start_tls()
+            else:
+                d = Dialogue(*await asyncio.open_connection("127.0.0.1", r.port, ssl=context))
+                assert (await d.reply()).startswith("220")
+            assert "ended=" in r.log
+
+    run(story())
+
+
+def test_c023_clear_text_to_submissions_gets_no_smtp(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, "submissions") as r:
+            d = await r.connect()
+            d.send(b"EHLO x\r\n")
+            answer = await d.until_closed()
+            assert not answer.startswith(b"220")
+
+    run(story())
+
+
+def test_stopping_tells_idle_clients_and_lets_a_content_end(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            idle, busy = await greeted(r), await in_data(r)
+            stopping = asyncio.create_task(r.listener.stop(10.0))
+            assert (await idle.reply()).startswith("421 4.3.2")
+            assert await idle.until_closed() == b""
+            busy.send(b"Subject: x\r\n\r\nhi\r\n.\r\n")
+            assert (await busy.reply()).startswith("250 2.0.0")
+            assert (await busy.reply()).startswith("421 4.3.2")
+            await asyncio.wait_for(stopping, 5)
+            assert len(r.queue.messages) == 1
+            with pytest.raises(ConnectionRefusedError):
+                await r.connect()
+
+    run(story())
+
+
+def test_stopping_ends_a_content_that_does_not_come(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            busy = await in_data(r)
+            stopping = asyncio.create_task(r.listener.stop(0.1))
+            assert (await busy.reply()).startswith("421 4.3.2")
+            await asyncio.wait_for(stopping, 5)
+            assert not r.queue.messages
+
+    run(story())
+
+
+def test_a_message_being_committed_is_answered_though_the_server_stops(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            r.queue.gate = asyncio.Event()
+            d = await in_data(r)
+            d.send(b"Subject: x\r\n\r\nhi\r\n.\r\n")
+            await r.queue.asked.wait()
+            stopping = asyncio.create_task(r.listener.stop(10.0))
+            await asyncio.sleep(0)
+            r.queue.gate.set()
+            assert (await d.reply()).startswith("250 2.0.0")
+            assert (await d.reply()).startswith("421")
+            await asyncio.wait_for(stopping, 5)
+
+    run(story())
+
+
+def test_a_client_that_leaves_during_the_commit_is_no_fault(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            r.queue.gate = asyncio.Event()
+            d = await in_data(r)
+            d.send(b"Subject: x\r\n\r\nhi\r\n.\r\n")
+            await r.queue.asked.wait()
+            d.writer.transport.abort()
+            await r.listener.stop(0.0)
+            r.queue.gate.set()
+            while not r.queue.messages:
+                await asyncio.sleep(0)
+            assert "fault" not in r.log
+
+    run(story())
+
+
+def test_a_client_that_shuts_its_side_still_gets_its_answer(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            r.queue.gate = asyncio.Event()
+            d = await in_data(r)
+            d.send(b"Subject: x\r\n\r\nhi\r\n.\r\n")
+            d.writer.write_eof()
+            await r.queue.asked.wait()
+            r.queue.gate.set()
+            assert (await d.reply()).startswith("250")
+            assert await d.until_closed() == b""
+
+    run(story())
+
+
+def test_pipelined_commands_behind_a_content_wait_their_turn(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            d = await in_data(r)
+            d.send(b"Subject: x\r\n\r\nhi\r\n.\r\nNOOP\r\nMAIL FROM:<c@remote.example>\r\nQUIT\r\n")
+            answers = [await d.reply() for _ in range(4)]
+            assert [answer[:3] for answer in answers] == ["250", "250", "250", "221"]
+            assert "queued as" in answers[0]
+
+    run(story())
+
+
+def test_counts_hold_over_all_workers_and_ghosts_are_wiped() -> None:
+    table = SessionTable.shared(2)
+    first, second = table.counter(0), table.counter(1)
+    assert [first.enter("192.0.2.1"), second.enter("192.0.2.1"), first.enter("::ffff:192.0.2.1")] == [1, 2, 3]
+    assert first.enter("192.0.2.2") == 1
+    first.leave("192.0.2.1")
+    assert second.enter("192.0.2.1") == 3
+    table.counter(0)  # worker 0 was killed and starts again
+    assert second.enter("192.0.2.1") == 3
+
+
+def test_an_ipv6_client_is_its_network() -> None:
+    assert network_of("2001:db8::1") == network_of("2001:db8::2:3%eth0") == "2001:db8::/64"
+    assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
+    assert network_of("") == ""
