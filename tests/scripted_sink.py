@@ -6,8 +6,8 @@
 
 A script maps what was heard (`banner`, a verb, `.` for the end of the content) to answers. Each time the next one is
 used, over all sessions, and the last one for good. An answer is text (CRLF is added), octets as they are, CLOSE, RESET,
-SILENT, or a list of these. What is not scripted gets a plain right answer. It runs in the test's own loop, and is written
-apart from valija's machines, so that it judges them: `Message.octets` is what came between 354 and the final dot.
+SILENT, or a list of these. What is not scripted gets a plain right answer. It runs in the test's own loop, and is
+written apart from valija's machines, so that it judges them: `Message.octets` is what came between 354 and the dot.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Message:
 
 @dataclass
 class Heard:
-    """One session: its commands, its writes as they were read, and whether it ended inside TLS."""
+    """One session: its commands, and whether TLS was begun."""
 
     commands: list[str] = field(default_factory=list)
     tls: bool = False
@@ -171,7 +171,7 @@ class _Session:
             self._writer.close()
 
     async def _hear(self, command: str) -> None:
-        verb = command.split(" ")[0].upper()
+        verb = command.partition(" ")[0].upper()
         if verb == "MAIL":
             self._mail, self._recipients = command, []
         said = await self._answer(verb)

@@ -29,7 +29,7 @@ from valija.channel import Channel
 from valija.config import MACHINE, Config, parse
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer
-from valija.mail.job import Job, QueueId, Route
+from valija.mail.job import Job, Route
 from valija.mail.origin import Role
 from valija.mail.outcome import Outcome
 from valija.queue.scheduler import Scheduler
@@ -183,9 +183,8 @@ class Worker:
         """Live by a new configuration. Sessions and attempts that run go on under the old one."""
         source = Path(self._config.source)
         config = parse(text, self._config.source, source.absolute().parent, MACHINE)
-        certificates = CertificateStore(config.tls, config.hostname, config.data_dir, self._log, time.time)
         try:
-            certificates.load()
+            certificates = self._certificates_of(config)
         except CertificateFaults as faults:
             self._log.error("reload refused, the configuration in force stays", reason=str(faults))
             return
@@ -200,6 +199,15 @@ class Worker:
         for role, listener in self._listeners.items():
             listener.use(build_site(config, role, self._house))
 
+    def _certificates_of(self, config: Config) -> CertificateStore:
+        """Return the certificate of a configuration. One that has not changed stays: its key may be root's to read."""
+        if (config.tls, config.hostname) == (self._config.tls, self._config.hostname):
+            self._certificates.refresh()
+            return self._certificates
+        certificates = CertificateStore(config.tls, config.hostname, config.data_dir, self._log, time.time)
+        certificates.load()
+        return certificates
+
     async def _look_after(self, channel: Channel) -> None:
         """Now and then: take up a renewed certificate, and tell the supervisor how things are."""
         loop = asyncio.get_running_loop()
@@ -212,8 +220,7 @@ class Worker:
                 self._certificates.refresh()
 
     def _counts(self) -> dict[str, int]:
-        sessions = sum(listener.visitors for listener in self._listeners.values())
-        return {"sessions": sessions, **self._scheduler.counts}
+        return {"sessions": sum(listener.session_count for listener in self._listeners.values())}
 
 
 def fixed_settings_changed(old: Config, new: Config) -> list[str]:

@@ -89,7 +89,8 @@ def _reader(config: Config, path: Path | None, log: Log) -> Callable[[], str]:
     def read() -> str:
         text = read_text(where) if config.source and where.is_file() else ""
         fresh = parse(text, config.source, where.parent, MACHINE)
-        CertificateStore(fresh.tls, fresh.hostname, fresh.data_dir, log, time.time).load()
+        if (fresh.tls, fresh.hostname) != (config.tls, config.hostname):
+            CertificateStore(fresh.tls, fresh.hostname, fresh.data_dir, log, time.time).load()
         return text
 
     return read

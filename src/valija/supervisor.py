@@ -181,6 +181,7 @@ class Supervisor:
         ready = everyone.done() or stop.done()
         for wait in waits:
             wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
         if not ready:
             for worker in self._workers:
                 self._log.error("worker did not start", worker=worker.number, reason=worker.refusal or "see above")

@@ -205,8 +205,6 @@ def test_a_changed_password_counts_at_once() -> None:
 @given(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5), st.text(max_size=5))
 def test_remembered_facts_do_not_run_together(login: str, stored: str, password: str, moved: str) -> None:
     digest = Passwords(1)._digest
-    passwords = Passwords(1)
-    digest = passwords._digest
     try:
         first = digest(login + moved, stored, password)
         assert (first == digest(login, moved + stored, password)) is (moved == "")

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tests.deliver.setting import BOB, CONTENT, Run, both_loops, free_port, job_for, sending, states
-from tests.scripted_sink import CLOSE, EXTENSIONS, RESET, SILENT, Answer, ScriptedSink
+from tests.scripted_sink import CLOSE, EXTENSIONS, RESET, SILENT, Answer, Script, ScriptedSink
+from valija.deliver.options import SmtpOptions
 from valija.mail.outcome import State
 
 TWO_HOSTS = {
@@ -176,7 +177,7 @@ def test_c081_odd_replies_to_rcpt(reply: Answer, state: State, enhanced: str) ->
 
 def test_c081_an_enhanced_code_is_never_stale() -> None:
     async def main() -> None:
-        script = {"MAIL": ["250 2.1.0 ok"], "RCPT": ["550 5.1.1 unknown", "550 no"]}
+        script: Script = {"MAIL": ["250 2.1.0 ok"], "RCPT": ["550 5.1.1 unknown", "550 no"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             outcomes = await sender.deliver(job_for(BOB, "x@remote.example"))
             assert [outcome.reply.enhanced for outcome in outcomes] == ["5.1.1", "5.0.0"]
@@ -239,8 +240,6 @@ def test_c085_a_verdict_before_the_end_counts(run: Run[None], end: Answer, state
 
 
 def test_c085_the_default_is_ten_minutes() -> None:
-    from valija.deliver.options import SmtpOptions  # noqa: PLC0415
-
     assert SmtpOptions().data_done_timeout >= 600
     assert SmtpOptions().helo_timeout >= 300
 
@@ -250,7 +249,7 @@ def test_c085_the_default_is_ten_minutes() -> None:
 
 def test_c086_421_to_the_second_recipient_defers_all_without_a_verdict() -> None:
     async def main() -> None:
-        script = {"RCPT": ["250 ok", "550 5.1.1 unknown", ["421 4.3.2 bye", CLOSE]]}
+        script: Script = {"RCPT": ["250 ok", "550 5.1.1 unknown", ["421 4.3.2 bye", CLOSE]]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             outcomes = await sender.deliver(job_for(BOB, *(f"u{n}@remote.example" for n in range(3))))
             assert states(outcomes) == [State.DEFERRED, State.FAILED, State.DEFERRED, State.DEFERRED]
@@ -264,7 +263,7 @@ def test_c086_421_in_mid_session_leads_to_the_next_host() -> None:
     port = free_port("127.0.0.2")
 
     async def main() -> None:
-        script = {"RCPT": ["550 5.1.1 unknown", ["421 4.3.2 bye", CLOSE]]}
+        script: Script = {"RCPT": ["550 5.1.1 unknown", ["421 4.3.2 bye", CLOSE]]}
         async with (
             ScriptedSink(script, port=port, address="127.0.0.2"),
             ScriptedSink(port=port, address="127.0.0.3") as second,
@@ -281,7 +280,7 @@ def test_c086_421_in_mid_session_leads_to_the_next_host() -> None:
 @pytest.mark.parametrize("mail", [["421 4.4.2 too many messages", CLOSE], CLOSE])
 def test_c086_a_stale_connection_is_replaced_at_once(run: Run[None], mail: Answer) -> None:
     async def main() -> None:
-        script = {"MAIL": ["250 ok", mail, "250 ok"]}
+        script: Script = {"MAIL": ["250 ok", mail, "250 ok"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             assert states(await sender.deliver(job_for())) == [State.DELIVERED]
             assert states(await sender.deliver(job_for())) == [State.DELIVERED]
@@ -293,7 +292,7 @@ def test_c086_a_stale_connection_is_replaced_at_once(run: Run[None], mail: Answe
 
 def test_c086_an_idle_notice_ends_the_cached_connection() -> None:
     async def main() -> None:
-        script = {".": [["250 2.0.0 taken", "421 4.4.2 idle", CLOSE], "250 2.0.0 taken"]}
+        script: Script = {".": [["250 2.0.0 taken", "421 4.4.2 idle", CLOSE], "250 2.0.0 taken"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             assert states(await sender.deliver(job_for())) == [State.DELIVERED]
             await sink.until(lambda: sink.sessions[0].closed)
@@ -305,7 +304,7 @@ def test_c086_an_idle_notice_ends_the_cached_connection() -> None:
 
 def test_a_peer_that_takes_one_message_a_connection_gets_them_all() -> None:
     async def main() -> None:
-        script = {".": [["250 2.0.0 taken", "421 4.7.0 one is enough", CLOSE]]}
+        script: Script = {".": [["250 2.0.0 taken", "421 4.7.0 one is enough", CLOSE]]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             outcomes = await asyncio.gather(*(sender.deliver(job_for()) for _ in range(10)))
             assert [states(one) for one in outcomes] == [[State.DELIVERED]] * 10
@@ -320,7 +319,7 @@ def test_a_peer_that_takes_one_message_a_connection_gets_them_all() -> None:
 @both_loops
 def test_c087_a_lone_dot_and_its_reply_ignored(run: Run[None]) -> None:
     async def main() -> None:
-        script = {"RCPT": ["550 5.1.1 no", "550 5.1.1 no", "250 ok"], "DATA": ["354 go ahead"]}
+        script: Script = {"RCPT": ["550 5.1.1 no", "550 5.1.1 no", "250 ok"], "DATA": ["354 go ahead"]}
         async with (
             ScriptedSink(script) as sink,
             sending(port=sink.port, destination_concurrency_limit=1) as sender,
@@ -338,7 +337,7 @@ def test_c087_a_lone_dot_and_its_reply_ignored(run: Run[None]) -> None:
 @pytest.mark.parametrize("extensions", [EXTENSIONS, NO_PIPELINING], ids=["pipelining", "step by step"])
 def test_c087_rset_after_a_refused_data(extensions: tuple[str, ...]) -> None:
     async def main() -> None:
-        script = {"DATA": ["554 5.7.1 no", "354 go ahead"]}
+        script: Script = {"DATA": ["554 5.7.1 no", "354 go ahead"]}
         async with (
             ScriptedSink(script, extensions=extensions) as sink,
             sending(port=sink.port, destination_concurrency_limit=1) as sender,
@@ -354,8 +353,8 @@ def test_c087_rset_after_a_refused_data(extensions: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("extensions", [EXTENSIONS, NO_PIPELINING], ids=["pipelining", "step by step"])
 def test_mail_refused_decides_for_all(extensions: tuple[str, ...]) -> None:
     async def main() -> None:
-        script = {"MAIL": ["550 5.7.1 no", "450 4.7.1 later", "250 ok"], "RCPT": ["503 5.5.1 MAIL first"]}
-        script |= {"DATA": ["503 5.5.1 MAIL first"]}
+        script: Script = {"MAIL": ["550 5.7.1 no", "450 4.7.1 later", "250 ok"], "RCPT": ["503 5.5.1 MAIL first"]}
+        script = {**script, "DATA": ["503 5.5.1 MAIL first"]}
         async with ScriptedSink(script, extensions=extensions) as sink, sending(port=sink.port) as sender:
             assert states(await sender.deliver(job_for(BOB, "x@remote.example"))) == [State.FAILED] * 2
             assert states(await sender.deliver(job_for(BOB))) == [State.DEFERRED]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tests.deliver.setting import BOB, CONTENT, HOSTNAME, Run, both_loops, job_for, sending, states
-from tests.scripted_sink import EXTENSIONS, SILENT, ScriptedSink
+from tests.scripted_sink import EXTENSIONS, SILENT, Script, ScriptedSink
 from valija.mail.content import Content
 from valija.mail.envelope import Notify, Recipient
 from valija.mail.job import QueueId, Route
@@ -37,7 +37,7 @@ def test_one_message(run: Run[None]) -> None:
 
 def test_each_recipient_has_its_line_in_the_log() -> None:
     async def main() -> None:
-        script = {"RCPT": ["250 2.1.5 ok", "550 5.1.1 unknown", "451 4.2.1 busy"]}
+        script: Script = {"RCPT": ["250 2.1.5 ok", "550 5.1.1 unknown", "451 4.2.1 busy"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             outcomes = await sender.deliver(job_for(BOB, "x@remote.example", "y@remote.example"))
             assert states(outcomes) == [State.DELIVERED, State.FAILED, State.DEFERRED]
@@ -72,7 +72,7 @@ def test_many_messages_share_connections(run: Run[None]) -> None:
 @both_loops
 def test_a_peer_without_pipelining_is_asked_step_by_step(run: Run[None]) -> None:
     async def main() -> None:
-        script = {"RCPT": ["250 ok", "550 5.1.1 no", "250 ok"]}
+        script: Script = {"RCPT": ["250 ok", "550 5.1.1 no", "250 ok"]}
         async with (
             ScriptedSink(script, extensions=()) as sink,
             sending(port=sink.port, destination_concurrency_limit=1) as sender,
@@ -136,7 +136,7 @@ def test_recipients_are_split_at_the_peers_limit() -> None:
 
 def test_too_many_recipients_go_into_a_further_transaction_at_once() -> None:
     async def main() -> None:
-        script = {"RCPT": ["250 ok", "250 ok", "452 4.5.3 too many", "452 4.5.3 too many", "250 ok"]}
+        script: Script = {"RCPT": ["250 ok", "250 ok", "452 4.5.3 too many", "452 4.5.3 too many", "250 ok"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             outcomes = await sender.deliver(job_for(*(f"u{n}@remote.example" for n in range(4))))
             assert states(outcomes) == [State.DELIVERED] * 4
@@ -147,7 +147,7 @@ def test_too_many_recipients_go_into_a_further_transaction_at_once() -> None:
 
 def test_452_for_a_full_mailbox_is_that_recipients_own() -> None:
     async def main() -> None:
-        script = {"RCPT": ["250 ok", "452 4.2.2 full"]}
+        script: Script = {"RCPT": ["250 ok", "452 4.2.2 full"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             assert states(await sender.deliver(job_for(BOB, "x@remote.example"))) == [
                 State.DELIVERED,
@@ -241,7 +241,7 @@ def test_an_old_connection_is_not_reused() -> None:
 
 def test_a_stalled_connection_does_not_hold_the_others_up() -> None:
     async def main() -> None:
-        script = {"MAIL": [SILENT, "250 ok"]}
+        script: Script = {"MAIL": [SILENT, "250 ok"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port, mail_timeout=3.0) as sender:
             stuck = asyncio.create_task(sender.deliver(job_for()))
             await sink.until(lambda: bool(sink.sessions) and "MAIL" in sink.sessions[0].verbs())
@@ -265,7 +265,7 @@ def test_different_routes_have_different_connections() -> None:
 
 def test_close_lets_the_running_end_and_cancels_what_waits() -> None:
     async def main() -> None:
-        script = {".": [["250 2.0.0 taken"]]}
+        script: Script = {".": [["250 2.0.0 taken"]]}
         async with ScriptedSink(script) as sink, sending(port=sink.port, destination_concurrency_limit=1) as sender:
             jobs = [msgspec.structs.replace(job_for(), queue_id=QueueId(str(number))) for number in range(50)]
             tasks = [asyncio.create_task(sender.deliver(job)) for job in jobs]
@@ -281,7 +281,7 @@ def test_close_lets_the_running_end_and_cancels_what_waits() -> None:
 
 def test_a_cancelled_attempt_is_not_sent() -> None:
     async def main() -> None:
-        script = {"MAIL": [SILENT]}
+        script: Script = {"MAIL": [SILENT]}
         async with (
             ScriptedSink(script) as sink,
             sending(port=sink.port, destination_concurrency_limit=1, mail_timeout=1.0) as sender,

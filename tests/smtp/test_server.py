@@ -1,4 +1,4 @@
-"""The machine beyond single commands: its rules by their numbers, its limits, and the cases that need a whole session."""
+"""The machine beyond single commands: its rules, its limits, and the cases that need a whole session."""
 
 import pytest
 

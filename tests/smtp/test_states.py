@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.smtp.fixed_site import MachineClient
+from valija.mail.origin import Role
+from valija.smtp.rules import TlsOffer
 from valija.smtp.server import ServerRules
 from valija.smtp.states import LEGAL, TABLE, TABLE_WITHOUT_LOGINS, State
 
@@ -38,9 +40,9 @@ COMMANDS = {
 
 
 def in_state(state: State, *, logins: bool) -> MachineClient:
-    role = "smtpd" if not logins else "submission" if state is State.CLEAR else "submissions"
-    tls = "required" if state is State.CLEAR else "offered"
-    client = MachineClient(ServerRules("mail.local.example", role, tls=tls))  # type: ignore[arg-type]  # role is a str here
+    role: Role = "smtpd" if not logins else "submission" if state is State.CLEAR else "submissions"
+    tls: TlsOffer = "required" if state is State.CLEAR else "offered"
+    client = MachineClient(ServerRules("mail.local.example", role, tls=tls))
     for line in WAYS[state]:
         if logins or line != LOGIN:
             client.ask(line)
@@ -55,11 +57,13 @@ def code_of(client: MachineClient, command: str) -> str:
 
 
 @pytest.mark.parametrize("command", list(TABLE[State.START]))
-@pytest.mark.parametrize("state", list(State), ids=lambda state: state.name)
-@pytest.mark.parametrize("logins", [True, False], ids=["logins", "smtpd"])
+@pytest.mark.parametrize(
+    ("state", "logins"),
+    # A listener without logins has no strangers.
+    [(state, logins) for logins in (True, False) for state in State if logins or state is not State.STRANGER],
+    ids=lambda value: value.name if isinstance(value, State) else "logins" if value else "smtpd",
+)
 def test_every_pair(state: State, command: str, logins: bool) -> None:
-    if state is State.STRANGER and not logins:
-        pytest.skip("a listener without logins has no strangers")
     client = in_state(state, logins=logins)
     refusal = (TABLE if logins else TABLE_WITHOUT_LOGINS)[state][command]
     reply = code_of(client, command)

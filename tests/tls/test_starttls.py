@@ -14,7 +14,7 @@ import uvloop
 
 from tests.ca import CertificateAuthority
 from valija.tls.contexts import client_context, server_context, tls_facts
-from valija.tls.starttls import TlsFailed, start_tls
+from valija.tls.starttls import TlsFailed, _Gate, start_tls
 
 CA = CertificateAuthority()
 ISSUED = CA.issue("mail.example.org")
@@ -492,5 +492,23 @@ def test_protocol_that_raises_on_kept_data_loses_its_connection(loop: LoopFactor
             await done
             await recorder.until(lambda: recorder.count("lost") == 1)
         assert any(isinstance(context.get("exception"), RuntimeError) for context in heard)
+
+    run(loop, work())
+
+
+@both_loops
+@pytest.mark.parametrize("kept", [False, True])
+def test_end_that_was_on_its_way_to_the_gate_arrives(loop: LoopFactory, kept: bool) -> None:
+    """The loops schedule connection_lost() for the protocol of that moment, which may be the gate still."""
+
+    async def work() -> None:
+        async with connected() as (recorder, _):
+            gate = _Gate(recorder.transport, recorder)
+            if kept:
+                gate.data_received(b"NOOP\r\n")
+            gate.open(recorder.transport)
+            asyncio.get_running_loop().call_soon(gate.connection_lost, None)
+            await recorder.until(lambda: recorder.count("lost") == 1)
+            assert recorder.octets() == (b"NOOP\r\n" if kept else b"")
 
     run(loop, work())

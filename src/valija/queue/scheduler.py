@@ -22,7 +22,9 @@ Known weakness: at the end of `stop`'s time-out an attempt is cut off, and its r
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -32,13 +34,16 @@ from valija.mail.job import Job, QueueId, Route
 from valija.mail.outcome import Outcome, State
 from valija.policy.retry import RetryPolicy
 from valija.queue.settle import OUR_FAULT, MakeReport, Verdict, settle, settle_in_doubt
-from valija.queue.store import CRASH_LIMIT, Claim, NewMessage, QueueStore, Receipt, Settlement
-from valija.queue.window import Attempt, Lane, Window
+from valija.queue.store import CRASH_LIMIT, Claim, Due, NewMessage, QueueStore, Receipt, Settlement
+from valija.queue.window import Attempt, Window
 
 Deliver = Callable[[Job], Awaitable[Sequence[Outcome]]]
 
 _CHUNK: Final = 100  # messages claimed at a time
 _LONGEST_SLEEP: Final = 60.0  # seconds; then the clock is looked at again
+_SHORTEST_SLEEP: Final = 0.5  # seconds, where what is due can't be taken now
+_LOOK_AGAIN: Final = 5.0  # seconds, after a fault
+_FAR_FUTURE: Final = float("inf")
 _CLOCK_STEP: Final = 1.0  # seconds the clock may go back without anybody minding
 _SETTLE_AGAIN: Final = 5.0  # seconds
 
@@ -77,15 +82,16 @@ class Scheduler:
         self._log = log
         self._destination_jobs = options.destination_jobs
         self._window = Window(options.window_messages, options.window_octets)
-        self._delivering: dict[Attempt, asyncio.Task[None]] = {}
-        self._settling: dict[Attempt, asyncio.Task[None]] = {}
+        self._tasks: dict[Attempt, asyncio.Task[None]] = {}
         self._suspects: deque[Attempt] = deque()
         self._suspect: Attempt | None = None
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._nudge = asyncio.Event()  # set when `_rest` has something to reconsider
         self._is_woken = False
-        self._nudge = asyncio.Event()
+        self._left_some = False
         self._look_at = 0.0
-        self._last_time = clock()
+        self._last_time = _FAR_FUTURE  # at the start the clock is not trusted: the file may come from the future
         store.on_change(self._wake)
 
     def new_id(self) -> QueueId:
@@ -101,6 +107,9 @@ class Scheduler:
             for attempt in admitted:
                 self._window.leave(attempt)
             raise
+        if self._stopping.is_set():
+            await self._give_back(admitted)
+            return
         for attempt in admitted:
             self._dispatch(attempt)
         if refused:
@@ -110,7 +119,8 @@ class Scheduler:
 
     async def run(self) -> None:
         """Bring what falls due to delivery, until `stop`."""
-        while not self._is_stopping:
+        self._looking = asyncio.current_task()
+        while not self._stopping.is_set():
             try:
                 await self._look()
             except Exception:
@@ -118,18 +128,21 @@ class Scheduler:
                 self._look_at = self._clock() + _LOOK_AGAIN
             await self._rest()
 
-    async def stop(self, timeout: float) -> None:
+    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it bounds the attempts, not this call
         """Start no more attempts, let those that run end, and record their effects; `timeout` in seconds."""
-        self._is_stopping = True
+        self._stopping.set()
         self._nudge.set()
-        await self._give_back(self._waiting())
-        if self._delivering:
-            await asyncio.wait(list(self._delivering.values()), timeout=timeout)
-        cut_off = dict(self._delivering)
-        for task in cut_off.values():
-            task.cancel()
-        await asyncio.gather(*cut_off.values(), *self._settling.values(), return_exceptions=True)
-        await self._give_back(cut_off)
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=timeout)
+        await self._give_back(self._take_waiting())
+        delivering = {attempt: task for attempt, task in self._tasks.items() if attempt.is_delivering}
+        if delivering:
+            await asyncio.wait(delivering.values(), timeout=timeout)
+        cut_off = [attempt for attempt in delivering if attempt.is_delivering]
+        for attempt in cut_off:
+            delivering[attempt].cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._store.release([attempt.claim for attempt in cut_off])
 
     # --- letting in
 
@@ -141,7 +154,7 @@ class Scheduler:
         refused: list[Claim] = []
         for route, part in groups:
             attempt = Attempt(part, self._window.lane(route), octets, is_fresh=is_fresh)
-            if not self._is_stopping and self._window.admits(attempt):
+            if not self._stopping.is_set() and self._window.admits(attempt):
                 self._window.enter(attempt)
                 admitted.append(attempt)
             else:
@@ -172,35 +185,39 @@ class Scheduler:
             attempt.lane.waiting.append(attempt)
 
     def _start_suspect(self) -> None:
-        if self._suspects and self._suspect is None and not self._is_stopping:
+        if self._suspects and self._suspect is None and not self._stopping.is_set():
             self._suspect = self._suspects.popleft()
             self._start(self._suspect)
 
     def _start(self, attempt: Attempt) -> None:
         attempt.lane.running += 1
-        self._delivering[attempt] = self._loop.create_task(self._attempt(attempt))
+        attempt.is_delivering = True
+        self._tasks[attempt] = asyncio.create_task(self._attempt(attempt))
 
     # --- one attempt
 
     async def _attempt(self, attempt: Attempt) -> None:
         """Try a job and record what came of it."""
-        started = self._clock()
-        job = _job(attempt)
-        token = self._store.begin(job.queue_id)
         try:
-            outcomes = await self._deliver(job)
-        except Exception:
-            self._log.exception("attempt fault", queue_id=job.queue_id)
-            outcomes = [Outcome(number, State.DEFERRED, OUR_FAULT) for number in job.numbers]
-        finally:
-            self._store.end(token)
-            self._settling[attempt] = self._delivering.pop(attempt)
+            started = self._clock()
+            outcomes = await self._outcomes(_job(attempt))
+            attempt.is_delivering = False
             self._start_next(attempt)
-        try:
             await self._settle(attempt, outcomes, started)
         finally:
-            del self._settling[attempt]
+            del self._tasks[attempt]
             self._leave(attempt)
+
+    async def _outcomes(self, job: Job) -> Sequence[Outcome]:
+        """Return what the delivery agent says, or, where it fails itself, that everything is deferred."""
+        token = self._store.begin(job.queue_id)
+        try:
+            return await self._deliver(job)
+        except Exception:
+            self._log.exception("attempt fault", queue_id=job.queue_id)
+            return [Outcome(number, State.DEFERRED, OUR_FAULT) for number in job.numbers]
+        finally:
+            self._store.end(token)
 
     def _start_next(self, ended: Attempt) -> None:
         """Give the place that an attempt leaves to the next of its lane."""
@@ -209,7 +226,7 @@ class Scheduler:
         if self._suspect is ended:
             self._suspect = None
             self._start_suspect()
-        if lane.waiting and lane.running < self._destination_jobs and not self._is_stopping:
+        if lane.waiting and lane.running < self._destination_jobs and not self._stopping.is_set():
             self._start(lane.waiting.popleft())
 
     def _leave(self, attempt: Attempt) -> None:
@@ -261,9 +278,9 @@ class Scheduler:
                 return await self._store.settle(settlement)
             except Exception as error:
                 self._log.error("settlement not recorded", queue_id=settlement.queue_id, reason=str(error))
-            if self._is_stopping:
+            if self._stopping.is_set():
                 return None
-            await self._pause(_SETTLE_AGAIN)
+            await _wait(self._stopping, _SETTLE_AGAIN)
 
     # --- looking into the file
 
@@ -287,7 +304,7 @@ class Scheduler:
         if self._window.file_room:
             due = await self._store.next_due(full)
             if due is not None:
-                self._expect(due)
+                self._expect(max(due, self._clock() + _SHORTEST_SLEEP))
 
     async def _fill(self) -> AbstractSet[str]:
         """Take in what is due and finds room; return the next hops whose lanes are full."""
@@ -305,7 +322,7 @@ class Scheduler:
         taken = 0
         given_back: list[Claim] = []
         for claim in claims:
-            admitted, refused = self._admit(claim, is_fresh=False)
+            admitted, refused = await self._admit_from_file(claim)
             given_back += refused
             taken += len(admitted)
             for attempt in admitted:
@@ -313,6 +330,16 @@ class Scheduler:
         if given_back:
             await self._store.release(given_back)
         return taken
+
+    async def _admit_from_file(self, claim: Claim) -> tuple[list[Attempt], list[Claim]]:
+        """Let a claim in; one that can't be routed, which is a fault of ours, is deferred."""
+        try:
+            return self._admit(claim, is_fresh=False)
+        except Exception:
+            self._log.exception("routing fault", queue_id=claim.queue_id)
+            doubt = settle_in_doubt(claim, (), now=self._clock(), policy=self._policy, random=self._random())
+            await self._record(doubt.settlement)
+            return [], []
 
     def _full_hops(self) -> AbstractSet[str]:
         """Return the next hops that are not to be claimed for now, and have them looked after when there is room."""
@@ -323,31 +350,25 @@ class Scheduler:
 
     async def _rest(self) -> None:
         """Wait until something may be due."""
-        while not self._is_woken and not self._is_stopping:
+        while not self._is_woken and not self._stopping.is_set():
             self._nudge.clear()
-            seconds = min(self._look_at - self._clock(), _LONGEST_SLEEP)
-            if seconds <= 0:
+            seconds = self._look_at - self._clock()
+            if not 0 < seconds <= _LONGEST_SLEEP:  # more than that: the clock was set back
                 return
-            await self._pause(seconds)
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait for a nudge, but not longer than some seconds."""
-        try:
-            await asyncio.wait_for(self._nudge.wait(), seconds)
-        except TimeoutError:
-            return
+            await _wait(self._nudge, seconds)
 
     async def _mind_the_clock(self) -> None:
         """Where the clock was set back, have what seems due in a far future due in the normal interval."""
         now = self._clock()
         if now < self._last_time - _CLOCK_STEP:
             moved = await self._store.bring_forward(now + self._policy.longest_wait, now + self._policy.minimal_backoff)
-            if moved: self._log.warning("next attempts were too far ahead: was the clock set back?", recipients=moved)
+            if moved:
+                self._log.warning("next attempts were too far ahead: was the clock set back?", recipients=moved)
         self._last_time = now
 
     # --- stopping
 
-    def _waiting(self) -> list[Attempt]:
+    def _take_waiting(self) -> list[Attempt]:
         """Take all attempts that have not begun out of their queues."""
         waiting = list(self._suspects)
         self._suspects.clear()
@@ -356,11 +377,17 @@ class Scheduler:
             lane.waiting.clear()
         return waiting
 
-    async def _give_back(self, attempts: Iterable[Attempt]) -> None:
+    async def _give_back(self, attempts: Collection[Attempt]) -> None:
         """End the leases of attempts that were not made."""
         for attempt in attempts:
             self._window.leave(attempt)
         await self._store.release([attempt.claim for attempt in attempts])
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, but not longer than some seconds."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _part(claim: Claim, due: Sequence[Due]) -> Claim:

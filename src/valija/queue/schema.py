@@ -107,7 +107,7 @@ def _create(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = _connect(path)
     with connection:
-        connection.execute(_TABLES)
+        connection.execute(_TABLES).fetchall()
     connection.close()
     sync_path(path.parent)
 
@@ -124,7 +124,9 @@ def _connect(path: Path) -> apsw.Connection:
         PRAGMA cache_size = -{_CACHE_KIB};
         PRAGMA temp_store = MEMORY;
         """
-    )
+    ).fetchall()  # a statement after one that returns a row is not run before that row is taken
+    if connection.pragma("journal_mode") != "wal":
+        raise Unusable("it is on a file system that allows no write-ahead log")
     return connection
 
 
@@ -133,7 +135,7 @@ def _check(connection: apsw.Connection, path: Path) -> None:
         raise Unusable("it is not a queue file of this server")
     if connection.pragma("user_version") != VERSION:
         raise Unusable("it was written by another version of this server")
-    if path.stat().st_size <= _CHECKED_SIZE and connection.pragma("quick_check(1)") != "ok":
+    if path.stat().st_size <= _CHECKED_SIZE and connection.execute("PRAGMA quick_check(1)").get != "ok":
         raise Unusable("it is damaged")
     for statement in _PROBES:
         connection.execute(statement).fetchall()

@@ -41,13 +41,14 @@ class Lane:
 class Attempt:
     """One job in the window: the claim to its recipients, its lane, and the memory it takes."""
 
-    __slots__ = ("claim", "is_fresh", "lane", "octets")
+    __slots__ = ("claim", "is_delivering", "is_fresh", "lane", "octets")
 
     def __init__(self, claim: Claim, lane: Lane, octets: int, *, is_fresh: bool) -> None:
         self.claim = claim
         self.lane = lane
         self.octets = octets
         self.is_fresh = is_fresh
+        self.is_delivering = False
 
 
 class Window:

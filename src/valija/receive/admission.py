@@ -18,8 +18,6 @@ import mmap
 from functools import lru_cache
 from typing import Final
 
-from valija.mail.reply import Reply
-
 COLUMNS: Final = 4096
 _CELL: Final = "H"  # sessions per worker and column: 65,535 at most
 
@@ -82,19 +80,3 @@ def _columns(network: str) -> tuple[int, int]:
     number = hash(network)
     first, second = number % COLUMNS, (number >> 24) % COLUMNS
     return first, second if second != first else (second + 1) % COLUMNS
-
-
-class Visit:
-    """One client's presence, from its first octet to the last. `refusal` says why it may not stay, None if it may."""
-
-    __slots__ = ("_client", "_counter", "refusal")
-
-    def __init__(self, counter: SessionCounter | None, client: str) -> None:
-        self._counter = counter
-        self._client = client
-        self.refusal: Reply | None = None
-
-    def end(self) -> None:
-        """The client is gone. Once per visit."""
-        if self._counter is not None:
-            self._counter.leave(self._client)

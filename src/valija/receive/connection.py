@@ -16,9 +16,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from valija.mail.reply import Reply
-from valija.receive.admission import Visit
 from valija.receive.session import Peer, Session
-from valija.receive.tls_door import HANDSHAKE_TIMEOUT
 from valija.smtp.events import Closing, ContentEnd, StartTls
 from valija.smtp.server import ServerMachine
 from valija.tls.contexts import tls_facts
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
 HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
 CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
+HANDSHAKE_TIMEOUT: Final = 60.0  # seconds
 
 _TOO_SLOW = Reply(421, "4.4.2", "Timeout, closing the connection")
 _STOPPING = Reply(421, "4.3.2", "The server is being stopped, try again soon")
@@ -46,16 +45,14 @@ class Connection(asyncio.Protocol):
         "_listener",
         "_reading_paused",
         "_task",
-        "_visit",
         "deadline",
         "machine",
         "session",
         "transport",
     )
 
-    def __init__(self, listener: "Listener", visit: Visit | None = None) -> None:
+    def __init__(self, listener: "Listener") -> None:
         self._listener = listener
-        self._visit = visit  # there already where a TLS handshake came first
         self._task: asyncio.Task[Any] | None = None
         self._in_handshake = False
         self._greeted = False
@@ -70,23 +67,23 @@ class Connection(asyncio.Protocol):
         """Let the client in, or tell it why not, and see who talks first."""
         self.transport = cast("asyncio.Transport", transport)
         listener = self._listener
-        peer = peer_of(transport)
-        self.session = Session(listener.site, peer)
-        self.session.tls = tls_facts(self.transport)
-        self.machine = ServerMachine(
-            listener.rules, tls_active=self.session.tls is not None, mechanisms=self.session.mechanisms
-        )
+        tls_first = listener.site.role == "submissions"
+        self.session = Session(listener.site, peer_of(transport))
+        self.machine = ServerMachine(listener.rules, tls_active=tls_first, mechanisms=self.session.mechanisms)
         self.session.machine = self.machine
-        if self._visit is None:
-            self._visit = listener.visit(peer.address)
-        listener.join(self)
-        if self._visit.refusal:
+        refusal = listener.admit(self)
+        if tls_first and refusal:
+            self._ended = "refused"
+            self.transport.abort()  # a reply would cost a handshake
+        elif tls_first:
+            self._start_tls()
+        elif refusal:
             self._greeted = True
             self._ended = "refused"
-            self.shut_down(self._visit.refusal)
+            self.shut_down(refusal)
         else:
             # A client that talks before the banner is heard first: its octets are read between two turns of the loop.
-            self._listener.greet_later(self)
+            listener.greet_later(self)
 
     def data_received(self, data: bytes) -> None:
         """Feed the machine."""
@@ -126,12 +123,6 @@ class Connection(asyncio.Protocol):
         self._listener.forget(self)
 
     # What the listener asks
-
-    @property
-    def visit(self) -> Visit:
-        """The client's presence, as it was counted."""
-        assert self._visit is not None
-        return self._visit
 
     def greet(self) -> None:
         """Send the banner, unless the client has spoken out of turn or left."""
@@ -226,17 +217,17 @@ class Connection(asyncio.Protocol):
         self._resume_reading()
 
     def _start_tls(self) -> None:
-        """Take nothing more in clear, flush the 220, and do the handshake (RFC 3207)."""
+        """Flush the 220, take nothing more in clear, and do the handshake (RFC 3207, RFC 8314)."""
         self._in_handshake = True
-        self._pause_reading()
         self._write()
-        self._begin(self._shake_hands())
+        handshake = start_tls(
+            self.transport, self, self._listener.tls_context(), server_side=True, timeout=HANDSHAKE_TIMEOUT
+        )
+        self._begin(self._shake_hands(handshake))
 
-    async def _shake_hands(self) -> None:
+    async def _shake_hands(self, handshake: Coroutine[Any, Any, asyncio.Transport]) -> None:
         try:
-            self.transport = await start_tls(
-                self.transport, self, self._listener.tls_context(), server_side=True, timeout=HANDSHAKE_TIMEOUT
-            )
+            self.transport = await handshake
         except TlsFailed as failure:
             self._ended = "TLS failed"
             self.session.tls_failure = str(failure)
@@ -247,8 +238,11 @@ class Connection(asyncio.Protocol):
         self._reading_paused = self._held_up = False
         self.deadline = self._listener.now() + self._listener.site.options.timeout
         self.session.tls = tls_facts(self.transport)
-        self.session.forget()
-        self.machine.tls_started()
+        if self.machine.tls_active:  # TLS from the first byte: the banner is still to come
+            self.greet()
+        else:
+            self.session.forget()
+            self.machine.tls_started()
 
     # Back-pressure
 

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from valija.mail.reply import Reply
-from valija.receive.admission import SessionCounter, Visit
+from valija.receive.admission import SessionCounter
 from valija.receive.connection import Connection
 from valija.receive.site import Site
-from valija.receive.tls_door import BACKLOG, TlsDoor
 from valija.smtp.server import ServerRules
 
+BACKLOG: Final = 1024  # the loop's own default of 100 loses connections in a burst
 _LAST_WORDS: Final = 2.0  # seconds a client has to read its 421 when the server stops
 _TLS_RULE: Final = {"none": "none", "may": "offered", "encrypt": "required"}
 
@@ -37,12 +37,11 @@ class Listener:
     ) -> None:
         self.tls_context = tls_context
         self.stopping = False
-        self.visitors = 0
         self._counter = counter
         self._session_limit = session_limit
         self._connections: set[Connection] = set()
+        self._counted: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
-        self._tls_doors: list[TlsDoor] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self.use(site)
@@ -64,43 +63,38 @@ class Listener:
         loop = asyncio.get_running_loop()
         self.now = loop.time
         for bound in sockets:
-            if self.site.role == "submissions":
-                self._tls_doors.append(TlsDoor(self, bound, lambda visit: Connection(self, visit)))
-                continue
             server = await loop.create_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
             self._servers.append(server)
         self._sweep()
 
     # What connections ask
 
-    def visit(self, client: str) -> Visit:
-        """Count a client in, and decide whether it may stay. Trusted clients are not limited."""
-        self.visitors += 1
-        trusted = self.site.relay.trusts(client)
-        visit = Visit(None if trusted else self._counter, client)
-        if self.visitors > self._session_limit:
-            visit.refusal = _TOO_MANY
-        if not trusted and self._counter.enter(client) > self.site.options.client_connection_count_limit:
-            visit.refusal = _TOO_MANY_FROM_CLIENT
-        if visit.refusal:
-            self.site.log.warning("client turned away", client=client, role=self.site.role, reply=str(visit.refusal))
-        return visit
-
-    def leave(self, visit: Visit) -> None:
-        """A client is gone."""
-        visit.end()
-        self.visitors -= 1
-        if not self.visitors:
-            self._emptied.set()
-
-    def join(self, connection: Connection) -> None:
-        """A connection has begun: its deadline is looked after from now on."""
+    def admit(self, connection: Connection) -> Reply | None:
+        """Count a connection in; return why it may not stay, None if it may. Trusted clients are not limited."""
         self._connections.add(connection)
+        client = connection.session.peer.address
+        refusal = _TOO_MANY if len(self._connections) > self._session_limit else None
+        if not self.site.relay.trusts(client):
+            self._counted.add(connection)
+            if self._counter.enter(client) > self.site.options.client_connection_count_limit:
+                refusal = _TOO_MANY_FROM_CLIENT
+        if refusal:
+            self.site.log.warning("client turned away", client=client, role=self.site.role, reply=str(refusal))
+        return refusal
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
-        self.leave(connection.visit)
+        if connection in self._counted:
+            self._counted.discard(connection)
+            self._counter.leave(connection.session.peer.address)
+        if not self._connections:
+            self._emptied.set()
+
+    @property
+    def session_count(self) -> int:
+        """How many sessions are open."""
+        return len(self._connections)
 
     def greet_later(self, connection: Connection) -> None:
         """Have the banner sent once a client has had the chance to speak out of turn.
@@ -121,8 +115,6 @@ class Listener:
         self.stopping = True
         for server in self._servers:
             server.close()
-        for door in self._tls_doors:
-            door.close()
         for connection in list(self._connections):
             connection.stop(at_once=False)
         await self._until_empty(patience)
@@ -136,7 +128,7 @@ class Listener:
 
     async def _until_empty(self, patience: float) -> None:
         self._emptied.clear()
-        if not self.visitors:
+        if not self._connections:
             return
         try:
             async with asyncio.timeout(patience):

@@ -210,8 +210,10 @@ def auth(argument: str) -> Auth:
 def sasl_response(line: bytes) -> bytes:
     """Return the octets that a line of base64 means. Raises Refused."""
     try:
-        if len(line) % 4:  # the strict mode of Python 3.11 lets `AAAA=` pass
-            raise Refused(answers.BAD_BASE64)
-        return binascii.a2b_base64(line, strict_mode=True)
+        octets = binascii.a2b_base64(line, strict_mode=True)
     except binascii.Error:
         raise Refused(answers.BAD_BASE64) from None
+    # Python's strict mode lets needless padding pass (`AAAA=`).
+    if binascii.b2a_base64(octets, newline=False) != line:
+        raise Refused(answers.BAD_BASE64)
+    return octets

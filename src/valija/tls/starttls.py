@@ -117,6 +117,7 @@ class _Gate(asyncio.Protocol):
         self._lost: tuple[Exception | None] | None = None
         self._paused = False  # what the transport told us
         self._owes_resume = False  # the protocol was told to pause before the upgrade
+        self._stepped_aside = False
         transport.pause_reading()
         transport.set_protocol(self)
 
@@ -149,6 +150,7 @@ class _Gate(asyncio.Protocol):
         if self._data or self._eof or self._lost or self._owes_resume:
             asyncio.get_running_loop().call_soon(self._hand_over)
         else:
+            self._stepped_aside = True
             upgraded.set_protocol(self._protocol)
 
     def close(self, error: BaseException) -> None:
@@ -162,6 +164,7 @@ class _Gate(asyncio.Protocol):
     def _hand_over(self) -> None:
         transport, protocol = self._transport, self._protocol
         transport.set_protocol(protocol)
+        self._stepped_aside = True
         try:
             if self._owes_resume and not self._paused:
                 protocol.resume_writing()
@@ -197,6 +200,8 @@ class _Gate(asyncio.Protocol):
             self._drained.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._stepped_aside:  # the loops schedule this call, and it may be on its way already
+            self._protocol.connection_lost(exc)
         self._lost = (exc,)
         if self._drained is not None and not self._drained.done():
             self._drained.set_exception(exc or ConnectionResetError())
