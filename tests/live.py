@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Mapping
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -259,8 +260,8 @@ def trust_all() -> ssl.SSLContext:
 
 
 def message(subject: str, sender: str = "alice@example.org", recipient: str = "bob@example.net") -> EmailMessage:
-    """Return a small message."""
-    mail = EmailMessage()
+    """Return a small message, whose octets have the line ends of SMTP."""
+    mail = EmailMessage(policy=SMTP)
     mail["From"], mail["To"], mail["Subject"] = sender, recipient, subject
     mail.set_content("Hello.\n")
     return mail

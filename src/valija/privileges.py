@@ -107,6 +107,14 @@ def _give_if_fresh(path: Path, account: Account) -> None:
 
 def check_data_dir(path: Path) -> None:
     """Make sure this process can use `path` and what lies in it. Raises PrivilegeError naming what it cannot use."""
+    try:
+        path.stat()
+    except OSError as error:
+        me = _name_of(os.geteuid())
+        raise PrivilegeError(
+            f"user {me!r} cannot reach data_dir {str(path)!r}: {error.strerror}; choose a folder all of whose parents "
+            f"{me!r} may enter"
+        ) from None
     for entry in _data_entries(path):
         if not os.access(entry, os.R_OK | os.W_OK | (os.X_OK if entry.is_dir() else 0), effective_ids=True):
             raise PrivilegeError(_not_ours(path, entry))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import msgspec
+import pytest
 
 from tests.deliver.setting import BOB, CONTENT, HOSTNAME, Run, both_loops, job_for, sending, states
 from tests.scripted_sink import EXTENSIONS, SILENT, Script, ScriptedSink
@@ -295,3 +296,32 @@ def test_a_cancelled_attempt_is_not_sent() -> None:
             assert not any("never" in command for heard in sink.sessions for command in heard.commands)
 
     asyncio.run(main())
+
+
+def test_the_concurrency_limit_is_kept() -> None:
+    async def main() -> None:
+        async with ScriptedSink() as sink, sending(port=sink.port, destination_concurrency_limit=3) as sender:
+            outcomes = await asyncio.gather(*(sender.deliver(job_for()) for _ in range(300)))
+            assert all(states(one) == [State.DELIVERED] for one in outcomes)
+            assert len(sink.sessions) == 3
+
+    asyncio.run(main())
+
+
+@both_loops
+@pytest.mark.parametrize("place", ["Session._settle_decided", "Session._begin", "Connector.open"])
+def test_a_fault_of_ours_defers(run: Run[None], place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*args: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with ScriptedSink() as sink, sending(port=sink.port) as sender:
+            monkeypatch.setattr(f"valija.deliver.{'connect' if 'open' in place else 'session'}.{place}", fault)
+            outcomes = await asyncio.gather(*(sender.deliver(job_for(), deadline=3.0) for _ in range(3)))
+            assert all(states(one) == [State.DEFERRED] for one in outcomes)
+            assert all(one[0].reply.enhanced == "4.3.0" for one in outcomes)
+            monkeypatch.undo()
+            assert states(await sender.deliver(job_for())) == [State.DELIVERED]
+
+    run(main())

@@ -1,5 +1,7 @@
 """The client machine under any chunking and any octets: same events, no exception, every recipient accounted for."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,13 +34,15 @@ LINE = st.sampled_from(
     ]
 )
 CONVERSATION = st.lists(LINE, max_size=40).map(lambda lines: b"".join(line + b"\r\n" for line in lines))
-GARBAGE = st.one_of(st.binary(max_size=200), CONVERSATION, st.tuples(CONVERSATION, st.binary(max_size=60)).map(b"".join))
+GARBAGE = st.one_of(
+    st.binary(max_size=200), CONVERSATION, st.tuples(CONVERSATION, st.binary(max_size=60)).map(b"".join)
+)
 CUTS = st.lists(st.integers(0, 400), max_size=12)
 
 
 def cut(octets: bytes, places: list[int]) -> list[bytes]:
     at = sorted({0, *(place for place in places if place < len(octets)), len(octets)})
-    return [octets[start:end] for start, end in zip(at, at[1:], strict=False)]
+    return [octets[start:end] for start, end in itertools.pairwise(at)]
 
 
 class Driver:
@@ -113,7 +117,8 @@ def test_every_transaction_ends_once_and_nothing_raises(octets: bytes, places: l
 @given(GARBAGE, CUTS)
 def test_replies_in_any_chunking(octets: bytes, places: list[int]) -> None:
     def read(pieces: list[bytes]) -> list[object]:
-        parser, found = ReplyParser(), []
+        parser = ReplyParser()
+        found: list[object] = []
         for piece in pieces:
             parser.feed(piece)
             while (reply := parser.next()) is not None:
@@ -168,5 +173,7 @@ def test_a_command_is_one_line_whatever_the_envelope_holds(path: str, address: s
     except Unclean:
         assert set(path + address + orcpt + envid) & {"\r", "\n", "\0"}
         return
-    assert all(command.endswith(b"\r\n") and len(command.splitlines()) == 1 for command in commands if command.isascii())
+    assert all(
+        command.endswith(b"\r\n") and len(command.splitlines()) == 1 for command in commands if command.isascii()
+    )
     assert all(command.count(b"\n") == command.count(b"\r") == 1 for command in commands)

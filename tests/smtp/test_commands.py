@@ -215,6 +215,23 @@ def test_c034_bad_bdat(argument: str) -> None:
     assert caught.value.reply is answers.BAD_BDAT
 
 
+@pytest.mark.parametrize("argument", ["<a@b.example>", "", "TO", "FROM:<a@b.example>"])
+def test_rcpt_syntax(argument: str) -> None:
+    assert refusal_of_rcpt(argument) is answers.RCPT_SYNTAX
+
+
+@pytest.mark.parametrize(("argument", "reply"), [("", answers.BAD_VRFY), ("ü@b.example", answers.NEEDS_SMTPUTF8)])
+def test_vrfy_syntax(argument: str, reply: Reply) -> None:
+    with pytest.raises(Refused) as caught:
+        commands.verify(argument)
+    assert caught.value.reply is reply
+
+
+def test_vrfy() -> None:
+    commands.verify("alice")
+    commands.verify("ü@b.example SMTPUTF8")
+
+
 def test_auth() -> None:
     assert commands.auth("plain") == Auth("PLAIN", None)
     assert commands.auth("PLAIN =") == Auth("PLAIN", b"")

@@ -218,6 +218,20 @@ def test_c052_octets_in_clear_after_the_220() -> None:
     assert client.is_closed()
 
 
+def test_c052_octets_in_clear_that_arrive_during_the_handshake() -> None:
+    client = greeted()
+    client.send(b"STARTTLS\r\n")
+    client.machine.receive(b"MAIL FROM:<>\r\n")
+    client.start_tls()
+    assert client.machine.next_event() == Closing(answers.AHEAD_OF_TLS)
+    assert not client.machine.tls_active
+
+
+def test_c054_starttls_where_it_is_not_offered() -> None:
+    client = greeted(ServerRules("mail.local.example", "smtpd", tls="none"))
+    assert client.ask(b"STARTTLS\r\n") == [str(answers.NOT_IMPLEMENTED)]
+
+
 def test_c053_state_before_tls_is_forgotten() -> None:
     client = greeted()
     client.ask(b"MAIL FROM:<>\r\nSTARTTLS\r\n")
@@ -322,6 +336,33 @@ def test_ten_failed_logins_of_any_kind_end_the_session() -> None:
     assert received[-1] == "421"
     assert received.count("535") + received.count("501") == 9
     assert client.events[-1] == Closing(answers.TOO_MANY_LOGINS)
+
+
+# Decisions of the session
+
+
+def test_a_refused_mail_begins_no_transaction() -> None:
+    client = MachineClient(SMTPD, Refusing(Mail, Reply(450, "4.7.1", "Later")))
+    assert codes(client, ENVELOPE) == ["250", "450", "503"]
+    assert not client.machine.in_transaction
+
+
+def test_a_deferred_recipient_is_no_recipient_and_no_refused_one() -> None:
+    rules = ServerRules("mail.local.example", "smtpd", refused_recipient_limit=1)
+    client = MachineClient(rules, Refusing(Rcpt, Reply(450, "4.7.1", "Later")))
+    assert codes(client, ENVELOPE + b"DATA\r\n") == ["250", "250", "450", "554"]
+
+
+def test_a_refused_data_leaves_the_transaction_open() -> None:
+    client = MachineClient(SMTPD, Refusing(Data, Reply(452, "4.3.1", "Disk full")))
+    assert codes(client, ENVELOPE + b"DATA\r\n") == ["250", "250", "250", "452"]
+    assert codes(client, b"MAIL FROM:<>\r\nRSET\r\nMAIL FROM:<>\r\n") == ["503", "250", "250"]
+
+
+def test_a_refused_content_ends_the_transaction() -> None:
+    client = MachineClient(SMTPD, Refusing(ContentEnd, Reply(554, "5.6.0", "No")))
+    client.ask(ENVELOPE + b"DATA\r\n")
+    assert codes(client, b"x\r\n.\r\nDATA\r\nMAIL FROM:<>\r\n") == ["554", "503", "250"]
 
 
 # Limits

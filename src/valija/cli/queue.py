@@ -1,5 +1,7 @@
 """valija queue: what is on its way, and a hand on it."""
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from valija.config.faults import printable
 if TYPE_CHECKING:
     from valija.config import Config
     from valija.mail.job import QueueId
-    from valija.queue.directory import QueueDirectory
+    from valija.queue.directory import Directory
     from valija.queue.store import Listed, NewMessage
 
 _PAGE = 500  # messages read at once: the queue may be larger than the memory
@@ -26,17 +28,19 @@ def add_to(main: click.Group) -> None:
     @click.option("--all", "_everything", is_flag=True, hidden=True)
     def list_messages(call: Call, _everything: bool) -> None:
         """List all messages, those on hold included."""
-        messages = _messages(_directory(call.enter()))
-        if call.as_json:
-            _print_array(_as_json(message) for message in messages)
-        else:
-            _print_lines(messages)
+        with _opened(call, call.enter()) as directory:
+            messages = _messages(directory)
+            if call.as_json:
+                _print_array(_as_json(message) for message in messages)
+            else:
+                _print_lines(messages)
 
     @command(queue, "show")
     @click.argument("queue_id", metavar="ID")
     def show(call: Call, queue_id: str) -> None:
         """Show a message: envelope, origin and header."""
-        found = _directory(call.enter()).show(_queue_id(queue_id))
+        with _opened(call, call.enter()) as directory:
+            found = directory.show(_queue_id(queue_id))
         if found is None:
             raise Refusal(f"there is no message {queue_id} in the queue")
         call.answer(_whole(*found), _whole_lines(*found))
@@ -55,13 +59,12 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
         if bool(queue_ids) == everything:
             raise click.UsageError("name messages by their ids, or all of them by --all")
         config = call.enter()
-        directory = _directory(config)
-        act = _VERBS[name](directory)
-        wanted = (message.queue_id for message in _messages(directory)) if everything else map(_queue_id, queue_ids)
         changed: list[str] = []
         missing: list[str] = []
-        for queue_id in wanted:
-            (changed if act(queue_id) else missing).append(queue_id)
+        with _opened(call, config) as directory:
+            act = _VERBS[name](directory)
+            for queue_id in _all_ids(directory) if everything else [_queue_id(text) for text in queue_ids]:
+                (changed if act(queue_id) else missing).append(queue_id)
         _poke(config)
         call.answer({"changed": changed, "missing": missing}, [f"{queue_id} {done}" for queue_id in changed])
         if missing and not everything:
@@ -73,10 +76,25 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
     command(queue, name)(argument(all_option(verb)))
 
 
-def _directory(config: "Config") -> "QueueDirectory":
-    from valija.queue.directory import QueueDirectory
+@contextlib.contextmanager
+def _opened(call: Call, config: "Config") -> "Iterator[Directory]":
+    """Open the queue files for a while; what cannot be read of them is noted, and no reason to hide the rest."""
+    import apsw
 
-    return QueueDirectory(config.queue_dir)
+    from valija.queue.directory import Directory
+
+    try:
+        with Directory(config.queue_dir, clock=time.time) as directory:
+            for problem in directory.problems:
+                call.note(f"a queue file cannot be used: {problem}")
+            yield directory
+    except apsw.Error as error:
+        raise Refusal(f"the queue in {config.queue_dir} cannot be used: {error}") from None
+
+
+def _all_ids(directory: "Directory") -> "list[QueueId]":
+    """Return the ids of what is in the queue now. They are gathered first: what is changed must not be met twice."""
+    return [message.queue_id for message in _messages(directory)]
 
 
 def _poke(config: "Config") -> None:
@@ -86,12 +104,15 @@ def _poke(config: "Config") -> None:
 
 
 def _queue_id(text: str) -> "QueueId":
-    from valija.mail.job import QueueId
+    from valija.queue.identity import parse
 
-    return QueueId(text)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
 
 
-def _messages(directory: "QueueDirectory") -> "Iterator[Listed]":
+def _messages(directory: "Directory") -> "Iterator[Listed]":
     """Yield all messages, in the order of their queue ids."""
     after = None
     while page := directory.list(_PAGE, after):
@@ -174,7 +195,7 @@ def _header(message: "NewMessage") -> str:
 
 
 # Which of the directory's verbs a command means.
-_VERBS: "dict[str, Callable[[QueueDirectory], Callable[[QueueId], bool]]]" = {
+_VERBS: "dict[str, Callable[[Directory], Callable[[QueueId], bool]]]" = {
     "hold": lambda directory: directory.hold,
     "release": lambda directory: directory.release,
     "retry": lambda directory: directory.retry,

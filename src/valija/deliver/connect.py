@@ -56,6 +56,7 @@ class Connector:
             if isinstance(opened, Session):
                 return opened
             failure = opened
+            self._log.info("host not usable", next_hop=route.next_hop, remote=str(target), reply=str(failure.reply))
         return failure
 
     async def _open(self, target: Target, route: Route, patience: float) -> Session | Failure:

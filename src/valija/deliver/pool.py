@@ -61,10 +61,9 @@ class Destination:
         """Have an errand carried."""
         errand.since = self._loop.time()
         self._waiting.append(errand)
-        if self._idle:
+        while self._waiting and self._idle:
             self._idle.pop().wake()
-        else:
-            self._consider()
+        self._consider()
 
     def sweep(self, now: float) -> None:
         """See whether something has been waiting too long."""
@@ -140,7 +139,10 @@ class Destination:
             raise
         except Exception:
             self._log.exception("delivery fault", next_hop=self._route.next_hop)
-            self._on_failure(Failure(_OUR_FAULT), errand)
+            if errand is not None:
+                errand.attempt.defer_rest(_OUR_FAULT)
+            else:
+                self._on_failure(Failure(_OUR_FAULT), None)
 
     async def _serve(self, session: Session, errand: Errand | None) -> Errand | None:
         worker = asyncio.current_task()

@@ -72,6 +72,7 @@ class RemoteAgent:
 
     def _sweep(self) -> None:
         """Look at all deadlines; forget destinations that are not used."""
+        self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
         now = self._loop.time()
         for session in list(self._connector.sessions):
             session.sweep(now)
@@ -79,5 +80,6 @@ class RemoteAgent:
             destination.sweep(now)
             if destination.is_unused:
                 del self._destinations[route]
-        busy = self._destinations or self._connector.sessions
-        self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep) if busy else None
+        if not (self._destinations or self._connector.sessions):
+            self._sweeper.cancel()
+            self._sweeper = None

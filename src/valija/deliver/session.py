@@ -24,7 +24,6 @@ from valija.mail.content import Content
 from valija.mail.outcome import Channel, State
 from valija.mail.reply import Reply
 from valija.smtp.client import ClientMachine
-from valija.smtp.client_content import Unclean
 from valija.smtp.client_events import ClientEvent, ContentWanted, SessionEnded, Step, TransactionEnded
 from valija.smtp.client_transaction import Transaction, needs_smtputf8, plan
 from valija.tls.contexts import tls_facts
@@ -118,15 +117,8 @@ class Session(asyncio.Protocol):
         """The connection is gone, whoever ended it."""
         why = f" ({exc.strerror})" if isinstance(exc, OSError) and exc.strerror else ""
         self._registry.discard(self)
-        try:
-            self._give_up(f"Lost the connection to {self.target}{why} while waiting for {self.machine.awaits}")
-            self.resume_writing()
-        finally:  # whatever fault of ours came between: nobody waits in vain
-            for errand, _ in self._carried:
-                errand.attempt.defer_rest(_OUR_FAULT)
-            self._carried.clear()
-            if self._ended is not None and not self._ended.done():
-                self._ended.set_result(self._leftover)
+        self._give_up(f"Lost the connection to {self.target}{why} while waiting for {self.machine.awaits}")
+        self.resume_writing()
 
     # While it is being opened
 
@@ -213,19 +205,38 @@ class Session(asyncio.Protocol):
     def _advance(self) -> None:
         """Handle the machine's events, take what can be begun, and write it all at once."""
         machine = self.machine
-        while (event := machine.next_event()) is not None:
-            if self._work is None:
-                self._early.append(event)
-                if self._waiter is not None and not self._waiter.done():
-                    self._waiter.set_result(None)
-            else:
+        try:
+            while (event := machine.next_event()) is not None:
                 self._handle(event)
-        if self._work is not None and (machine.can_begin or machine.is_idle):
-            self._take_next(self._work)
+            if self._work is not None and (machine.can_begin or machine.is_idle):
+                self._take_next(self._work)
+        except Exception:
+            self._break_down()
         self._flush()
 
+    def _break_down(self) -> None:
+        """After a fault of ours nobody waits in vain: all that is carried is deferred, and the connection goes."""
+        self._log.exception("delivery fault", remote=str(self.target))
+        self.machine.end(_OUR_FAULT)
+        for errand, _ in self._carried:
+            errand.attempt.defer_rest(_OUR_FAULT)
+        self._carried.clear()
+        self._resolve(SessionEnded(_OUR_FAULT, False, Step.OVER))
+        self.transport.abort()
+
+    def _resolve(self, event: ClientEvent) -> None:
+        """Hand an event to who opens the session, or its end to who serves with it."""
+        if self._work is None:
+            self._early.append(event)
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._ended is not None and not self._ended.done():
+            self._ended.set_result(self._leftover)
+
     def _handle(self, event: ClientEvent) -> None:
-        if isinstance(event, TransactionEnded):
+        if self._work is None:
+            self._resolve(event)
+        elif isinstance(event, TransactionEnded):
             self._on_transaction_ended(event.transaction)
         elif isinstance(event, ContentWanted):
             self._feeder = self._loop.create_task(self._feed(self._carried[0][0]))
@@ -252,7 +263,7 @@ class Session(asyncio.Protocol):
         machine = self.machine
         if not (self._leaving or self._is_old()):
             while machine.can_begin and (errand := work.take()) is not None:
-                self._begin(errand, work)
+                self._try_to_begin(errand, work)
             if machine.is_idle and not machine.is_exhausted:
                 work.is_idle(self)
                 return
@@ -264,6 +275,13 @@ class Session(asyncio.Protocol):
         """Whether the session has been reused long enough. Its first errand is carried however long opening it took."""
         return self.machine.begun > 0 and self._loop.time() > self._opened + self._options.connection_reuse_time_limit
 
+    def _try_to_begin(self, errand: Errand, work: Work) -> None:
+        try:
+            self._begin(errand, work)
+        except Exception as fault:  # Unclean, or worse: nothing of it was sent
+            self._log.error("refused to send", queue_id=errand.attempt.job.queue_id, reason=str(fault))
+            errand.attempt.defer_rest(_OUR_FAULT)
+
     def _begin(self, errand: Errand, work: Work) -> None:
         job = errand.attempt.job
         capabilities = self.machine.capabilities
@@ -274,15 +292,8 @@ class Session(asyncio.Protocol):
             errand.numbers = errand.numbers[: self._recipient_limit]
         if not errand.numbers:
             return
-        recipients = job.envelope.recipients
-        try:
-            transaction = plan(
-                job.envelope, [recipients[number] for number in errand.numbers], job.content, capabilities
-            )
-        except Unclean as unclean:
-            self._log.error("refused to send", queue_id=job.queue_id, reason=str(unclean))
-            errand.fail(Failure(_OUR_FAULT))
-            return
+        recipients = [job.envelope.recipients[number] for number in errand.numbers]
+        transaction = plan(job.envelope, recipients, job.content, capabilities)
         self._carried.append((errand, transaction))
         self.machine.begin(transaction)
 
@@ -300,8 +311,9 @@ class Session(asyncio.Protocol):
     # Ends
 
     def _on_transaction_ended(self, transaction: Transaction) -> None:
-        errand, _ = self._carried.popleft()
+        errand, _ = self._carried[0]
         self._settle_decided(errand, transaction)
+        self._carried.popleft()
         if errand.numbers and self._work is not None:
             self._work.put_back(errand)
 
@@ -323,24 +335,22 @@ class Session(asyncio.Protocol):
         failure = Failure(event.reply, self.peer, event.by_peer)
         reused = self.machine.finished > 0
         for transaction in event.unfinished:
-            errand, _ = self._carried.popleft()
-            untouched = transaction.is_untouched
+            errand, _ = self._carried[0]
             self._settle_decided(errand, transaction)
-            if not errand.numbers:
-                continue
-            if transaction.dot_sent:
-                self._defer_doubtful(errand, transaction, failure)
-                continue
-            if not (untouched and reused):  # a connection that had grown stale says nothing about its host (C086)
-                errand.tried |= {self.target}
-            errand.failure = failure
-            self._leftover = errand
+            if errand.numbers and transaction.dot_sent:
+                self._defer_doubtful(errand, failure)
+            elif errand.numbers:
+                # A connection that had grown stale says nothing about its host (C086).
+                if not (reused and transaction.is_untouched):
+                    errand.tried |= {self.target}
+                errand.failure = failure
+                self._leftover = errand
+            self._carried.popleft()
         if self._feeder is not None:
             self._feeder.cancel()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(self._leftover)
+        self._resolve(event)
 
-    def _defer_doubtful(self, errand: Errand, transaction: Transaction, failure: Failure) -> None:
+    def _defer_doubtful(self, errand: Errand, failure: Failure) -> None:
         """The final dot was sent and not answered: the peer may have the message all the same (RFC 1047, C085)."""
         queue_id = errand.attempt.job.queue_id
         self._log.warning("possible duplicate", queue_id=queue_id, remote=str(self.target), reason=str(failure.reply))
@@ -365,10 +375,10 @@ class Session(asyncio.Protocol):
             machine.end_content()
             self._advance()
             self._progress()
-        except (Unclean, OSError, ValueError) as fault:
+        except Exception as fault:
             self._log.error("refused to send", queue_id=job.queue_id, reason=str(fault))
             self._settle_decided(errand, self._carried[0][1])
-            errand.fail(Failure(_OUR_FAULT))
+            errand.fail(Failure(_OUR_FAULT, self.peer))
             errand.numbers = ()
             self.abort()
 

@@ -6,8 +6,6 @@ b'250 2.1.5 Recipient ok\\r\\n'
 b'250-mail.example.org\\r\\n250 PIPELINING\\r\\n'
 """
 
-from functools import lru_cache
-
 import msgspec
 
 
@@ -38,17 +36,13 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self) -> bytes:
         """Return the reply as it goes over the wire, CRLF included."""
-        return _encode(self)
+        prefix = f"{self.enhanced} " if self.enhanced else ""
+        if "\n" not in self.text:
+            return f"{self.code} {prefix}{self.text}\r\n".encode("utf-8", "surrogateescape")
+        *lines, last = self.text.split("\n")
+        text = "".join(f"{self.code}-{prefix}{line}\r\n" for line in lines)
+        return f"{text}{self.code} {prefix}{last}\r\n".encode("utf-8", "surrogateescape")
 
     def __str__(self) -> str:
         text = self.text.replace("\n", " ")
         return f"{self.code} {self.enhanced} {text}" if self.enhanced else f"{self.code} {text}"
-
-
-@lru_cache(maxsize=512)
-def _encode(reply: Reply) -> bytes:
-    prefix = f"{reply.enhanced} " if reply.enhanced else ""
-    lines = reply.text.split("\n")
-    last = len(lines) - 1
-    text = "".join(f"{reply.code}{' ' if n == last else '-'}{prefix}{line}\r\n" for n, line in enumerate(lines))
-    return text.encode("utf-8", "surrogateescape")

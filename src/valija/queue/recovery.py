@@ -37,14 +37,14 @@ def recover(paths: QueuePaths, now: float) -> tuple[apsw.Connection, Recovery]:
     """Open a worker's queue file, which this process has locked, and put its affairs in order."""
     connection, set_aside = open_or_replace(paths.database, now)
     rows = Rows(connection)
-    unfinished, held = _count_crashes(connection, rows, paths)
+    unfinished, held = _count_crashes(rows, paths)
     orphans = 0 if set_aside else Spool(paths.spool).sweep(rows.names_file)  # the file set aside may name them
     return connection, Recovery(rows.pending(), unfinished, held, orphans, set_aside)
 
 
-def _count_crashes(connection: apsw.Connection, rows: Rows, paths: QueuePaths) -> tuple[int, tuple[QueueId, ...]]:
+def _count_crashes(rows: Rows, paths: QueuePaths) -> tuple[int, tuple[QueueId, ...]]:
     flight = Flight(paths.flight)
-    with connection:
+    with rows.transaction():
         held = tuple(from_number(number) for number in sorted(flight.unfinished) if rows.count_crash(number))
     flight.clear()
     flight.close()

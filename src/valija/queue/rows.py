@@ -9,7 +9,8 @@ schema. Used by the store's writer and, in a process of its own, by the command 
 """
 
 import builtins
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import apsw
@@ -85,6 +86,18 @@ class Rows:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.execute = connection.execute
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do what stands inside in one transaction, durable when it ends; all of it or nothing."""
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self.execute("ROLLBACK")
+            raise
 
     def select(self, statement: str, number: int) -> builtins.list[tuple[Any, ...]]:
         """Return the rows that a statement finds for a message."""

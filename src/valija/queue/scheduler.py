@@ -57,7 +57,10 @@ class SchedulerOptions(msgspec.Struct, frozen=True):
 
 
 class Scheduler:
-    """One worker's scheduler. `random` returns numbers in [0, 1); `clock` seconds since the epoch."""
+    """One worker's scheduler. `random` returns numbers in [0, 1); `clock` seconds since the epoch.
+
+    `policy` may be replaced at any time: attempts that end from then on are settled by the new one.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,7 @@ class Scheduler:
         self._store = store
         self._deliver = deliver
         self._route = route
-        self._policy = policy
+        self.policy = policy
         self._make_report = make_report
         self._clock = clock
         self._random = random
@@ -263,13 +266,13 @@ class Scheduler:
                 final=attempt.lane.route.transport == "maildir",
                 started=started,
                 now=now,
-                policy=self._policy,
+                policy=self.policy,
                 random=random,
                 make_report=self._make_report,
             )
         except Exception:
             self._log.exception("settlement fault", queue_id=claim.queue_id)
-            return settle_in_doubt(claim, outcomes, now=now, policy=self._policy, random=random)
+            return settle_in_doubt(claim, outcomes, now=now, policy=self.policy, random=random)
 
     async def _record(self, settlement: Settlement) -> Receipt | None:
         """Have a settlement recorded; None where the server stopped before it could be."""
@@ -337,7 +340,7 @@ class Scheduler:
             return self._admit(claim, is_fresh=False)
         except Exception:
             self._log.exception("routing fault", queue_id=claim.queue_id)
-            doubt = settle_in_doubt(claim, (), now=self._clock(), policy=self._policy, random=self._random())
+            doubt = settle_in_doubt(claim, (), now=self._clock(), policy=self.policy, random=self._random())
             await self._record(doubt.settlement)
             return [], []
 
@@ -361,7 +364,7 @@ class Scheduler:
         """Where the clock was set back, have what seems due in a far future due in the normal interval."""
         now = self._clock()
         if now < self._last_time - _CLOCK_STEP:
-            moved = await self._store.bring_forward(now + self._policy.longest_wait, now + self._policy.minimal_backoff)
+            moved = await self._store.bring_forward(now + self.policy.longest_wait, now + self.policy.minimal_backoff)
             if moved:
                 self._log.warning("next attempts were too far ahead: was the clock set back?", recipients=moved)
         self._last_time = now

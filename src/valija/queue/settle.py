@@ -36,6 +36,7 @@ MakeReport = Callable[[ReportKind, QueueId, NewMessage, Sequence[Reported]], Con
 OUR_FAULT: Final = Reply(451, "4.3.0", "Internal error, the message will be tried again")
 """The reply that a recipient is deferred with when the attempt itself went wrong here."""
 
+_ABSENT, _SUCCESS, _FAILURE, _DELAY = map(int, (Notify.ABSENT, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY))
 _DAY: Final = 86400
 _LONGEST_REPLY: Final = 1000  # characters kept of one
 
@@ -114,27 +115,27 @@ class _Judge:
             if not is_given_up(self._policy, self._started, self._arrived):
                 return self._deferred(due, outcome)
             outcome = _given_up(outcome, self._policy.lifetime)
-        self._tell(ReportKind.FAILURE, Notify.FAILURE, outcome, unless_excluded=True)
+        self._tell(ReportKind.FAILURE, _FAILURE, outcome, unless_excluded=True)
         return Settled(outcome.number, State.FAILED, _words(outcome.reply))
 
     def _delivered(self, outcome: Outcome) -> Settled:
         if not outcome.dsn_passed_on:
             kind = ReportKind.SUCCESS if self._final else ReportKind.RELAYED
-            self._tell(kind, Notify.SUCCESS, outcome, unless_excluded=False)
+            self._tell(kind, _SUCCESS, outcome, unless_excluded=False)
         return Settled(outcome.number, State.DELIVERED)
 
     def _deferred(self, due: Due, outcome: Outcome) -> Settled:
         warned = due.warned
         if not warned and is_warning_due(self._policy, self._now, self._arrived):
-            self._tell(ReportKind.DELAY, Notify.DELAY, outcome, unless_excluded=True)
+            self._tell(ReportKind.DELAY, _DELAY, outcome, unless_excluded=True)
             warned = True
         again = next_attempt(self._policy, due.attempts + 1, self._now, self._arrived, self._random)
         return Settled(outcome.number, State.DEFERRED, _words(outcome.reply), again, warned)
 
-    def _tell(self, kind: ReportKind, wish: Notify, outcome: Outcome, *, unless_excluded: bool) -> None:
+    def _tell(self, kind: ReportKind, wish: int, outcome: Outcome, *, unless_excluded: bool) -> None:
         """Note a recipient for a report, if its sender can hear of it and wishes to."""
         recipient = self._envelope.recipients[outcome.number]
-        wished = recipient.notify & wish or (unless_excluded and recipient.notify == Notify.ABSENT)
+        wished = recipient.notify & wish or (unless_excluded and recipient.notify == _ABSENT)
         if wished and self._envelope.reverse_path:
             until = self._arrived + self._policy.lifetime if kind is ReportKind.DELAY else 0.0
             self.news.setdefault(kind, []).append(Reported(recipient, outcome, until))

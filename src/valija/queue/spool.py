@@ -18,12 +18,10 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from valija.mail.content import Content
-
-MINIMUM_FREE: Final = 64 * 1024 * 1024  # octets kept free, so that what is queued can still be settled
 
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -31,10 +29,9 @@ _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 class Spool:
     """The folder of one worker's large bodies. It is made, for its owner alone, where it is missing."""
 
-    def __init__(self, folder: Path, minimum_free: int = MINIMUM_FREE) -> None:
+    def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder = folder
-        self._minimum_free = minimum_free
 
     def create(self) -> "SpoolFile":
         """Return a new file to write to. Raises OSError."""
@@ -64,6 +61,11 @@ class Spool:
         sync_path(self._path(name))
         sync_path(self.folder)
 
+    def link(self, name: str, target: "Spool") -> None:
+        """Have a file in another spool of the same file system too; that it is there already is fine."""
+        with suppress(FileExistsError):
+            os.link(self._path(name), target.folder / name)
+
     def remove(self, name: str) -> None:
         """Remove a file; that it is gone already is fine."""
         self._path(name).unlink(missing_ok=True)
@@ -75,13 +77,6 @@ class Spool:
         for name in orphans:
             self.remove(name)
         return len(orphans)
-
-    def has_room(self, octets: int) -> bool:
-        """Whether so many octets can be taken and the floor of free space still holds."""
-        facts = os.statvfs(self.folder)
-        return facts.f_bavail * facts.f_frsize - octets >= self._minimum_free and (
-            not facts.f_files or facts.f_favail > 0
-        )
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

@@ -31,7 +31,7 @@ from valija.queue.flight import Flight
 from valija.queue.identity import IdSource, to_number
 from valija.queue.paths import QueuePaths, take_lock
 from valija.queue.recovery import Recovery, recover
-from valija.queue.rows import Rows, new_row
+from valija.queue.rows import RawRows, Rows, new_row
 from valija.queue.spool import Spool
 from valija.queue.store import Claim, Listed, NewMessage, Receipt, Settlement
 from valija.queue.writer import Writer
@@ -235,6 +235,11 @@ class SqliteStore:
         if body_file:
             self._remove_file(body_file)
         return body_file is not None
+
+    async def take_over(self, messages: RawRows, recipients: RawRows) -> None:
+        """Add messages as they lie in another queue file, once their bodies are here (see queue/adoption)."""
+        await self._writer.write(lambda: self._rows.insert_raw(messages, recipients))
+        self._wake()
 
     async def close(self) -> None:
         """See QueueStore."""

@@ -25,6 +25,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import apsw
 
+from valija.queue.rows import Rows
 from valija.queue.store import QueueFull
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Writer:
 
     def __init__(self, connection: apsw.Connection, name: str) -> None:
         self._connection = connection
+        self._rows = Rows(connection)
         self._loop = asyncio.get_running_loop()
         self._writes: list[_Piece[Any]] = []
         self._reads: list[_Piece[Any]] = []
@@ -149,16 +151,9 @@ class Writer:
                 piece.done(piece.result)
 
     def _transact(self, pieces: _Pieces) -> None:
-        execute = self._connection.execute
-        execute("BEGIN IMMEDIATE")
-        try:
+        with self._rows.transaction():
             for piece in pieces:
                 piece.result = piece.work()
-            execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                execute("ROLLBACK")
-            raise
 
     def _meaning(self, error: Exception) -> Exception:
         """Return the error to raise for one of the database's: no room is told from what is broken."""

@@ -99,10 +99,15 @@ class ServerMachine(Conversation):
             self._read = ServerMachine._read_command
 
     def tls_started(self) -> None:
-        """The handshake that StartTls asked for is done: forget all that was learnt in clear."""
+        """Forget all that was learnt in clear: the handshake that StartTls asked for is done.
+
+        Call it before any octet from inside TLS is received; what is held now came in clear and ends the session.
+        """
         if self.closed:
             return
-        self._input.clear()
+        if self.buffered:
+            self._end(answers.AHEAD_OF_TLS)
+            return
         self.tls_active = True
         self.extended = False
         self.hello_name = ""

@@ -1,0 +1,265 @@
+"""The whole server as processes: its start, its refusals, reload, the death of workers, and its stop."""
+
+import json
+import os
+import re
+import signal
+import smtplib
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.live import HOST, VALIJA, LiveServer, as_toml, message
+from tests.ports import free_port
+from tests.sink import CatchingSink
+
+Live = Callable[..., LiveServer]
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose privileges are to be dropped")
+
+
+def reply_of(client: smtplib.SMTP, command: str) -> int:
+    return client.docmd(command)[0]
+
+
+def uids(pid: int) -> set[str]:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^Uid:\s+(.*)$", status, re.MULTILINE)
+    assert found
+    return set(found[1].split())
+
+
+def rewrite(server: LiveServer, old: str, new: str) -> None:
+    text = server.configuration.read_text()
+    assert old in text
+    server.configuration.write_text(text.replace(old, new))
+
+
+@as_root
+def test_no_process_is_root_and_none_can_become_it(live: Live) -> None:
+    server = live({"workers": 2})
+    pids = server.pids()
+    assert len(pids) == 3
+    if server.settings["user"] == "root":
+        pytest.skip("nobody cannot read this checkout")
+    for pid in pids:
+        assert "0" not in uids(pid)
+        assert Path(f"/proc/{pid}/status").read_text().count("CapEff:\t0000000000000000") == 1
+    for entry in server.data_dir.rglob("*"):
+        assert entry.stat().st_uid != 0, entry
+        assert not entry.stat().st_mode & 0o077, entry
+
+
+def test_a_worker_that_dies_is_replaced_and_no_waiting_client_is_lost(live: Live) -> None:
+    server = live({"workers": 1})
+    (worker,) = server.pids()[1:]
+    os.kill(worker, signal.SIGSTOP)  # it accepts nobody: clients wait in the socket's backlog
+    waiting = [socket.create_connection((HOST, server.smtpd), 10) for _ in range(5)]
+    os.kill(worker, signal.SIGKILL)
+    for each in waiting:
+        assert each.recv(100).startswith(b"220 "), "the next worker serves who waited"
+        each.close()
+    server.wait_for_log(r"worker died.*SIGKILL")
+    assert server.pids()[1:] != [worker]
+
+
+def test_when_the_supervisor_is_killed_the_workers_leave(live: Live) -> None:
+    server = live({"workers": 2})
+    workers = server.pids()[1:]
+    os.kill(server.pids()[0], signal.SIGKILL)
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < end, "a worker outlives its supervisor"
+        time.sleep(0.02)
+    assert server.process
+    server.process.wait()
+    server.start()
+    server.stop()
+
+
+def test_reload_takes_up_a_sound_configuration_and_drops_no_session(live: Live) -> None:
+    server = live({"mynetworks": []})
+    with smtplib.SMTP(HOST, server.smtpd) as before:
+        before.ehlo("x")
+        rewrite(server, '"example.org"', '"example.org", "fresh.example"')
+        assert server.valija("reload").returncode == 0
+        server.wait_for_log("reloaded")
+        assert reply_of(before, "NOOP") == 250
+
+        def new_domain_is_hosted() -> bool:
+            with smtplib.SMTP(HOST, server.smtpd) as after:
+                after.ehlo("x")
+                after.mail("a@remote.example")
+                return after.rcpt("postmaster@fresh.example")[0] == 250
+
+        end = time.monotonic() + 10
+        while not new_domain_is_hosted():
+            assert time.monotonic() < end
+
+
+@pytest.mark.parametrize("line", ['[smtpd]\nbogus = "x"', 'workers = "many"', "not toml at all", 'domains = ["a b"]'])
+def test_c118_reload_keeps_the_old_configuration_on_any_fault(live: Live, line: str) -> None:
+    server = live()
+    sound = server.configuration.read_text()
+    server.configuration.write_text(f"{line}\n" if line.startswith("[") else f"{line}\n{sound}")
+    refused = server.valija("reload")
+    assert refused.returncode == 1
+    assert refused.stderr
+    assert server.process
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("reload refused, the configuration in force stays")
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        assert client.ehlo("x")[0] == 250
+
+
+def test_sigterm_answers_who_is_sending(live: Live, sink: CatchingSink) -> None:
+    server = live({"smtp": {"relayhost": sink.relayhost}})
+    with socket.create_connection((HOST, server.smtpd), 10) as client, client.makefile("rwb", buffering=0) as talk:
+        assert talk.readline().startswith(b"220")
+        talk.write(b"HELO x\r\nMAIL FROM:<a@remote.example>\r\nRCPT TO:<b@remote.example>\r\nDATA\r\n")
+        assert [talk.readline()[:3] for _ in range(4)] == [b"250", b"250", b"250", b"354"]
+        assert server.process
+        server.process.terminate()
+        server.wait_for_log("stopping")
+        talk.write(b"Subject: late\r\n\r\nhello\r\n.\r\n")
+        assert talk.readline().startswith(b"250")
+        assert talk.readline().startswith(b"421")
+    assert server.process.wait(35) == 0
+    server.start()
+    sink.wait_for(1)
+
+
+def serve_refused(configuration: Path) -> str:
+    done = subprocess.run(
+        [VALIJA, "serve", "-c", configuration], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_c118_a_refused_configuration_names_every_fault_before_a_port_is_bound(tmp_path: Path) -> None:
+    port = free_port()
+    configuration = tmp_path / "valija.toml"
+    configuration.write_text(
+        f'workers = 0\nmynetworks = ["0.0.0.0/0"]\n[smtpd]\nlisten = ["127.0.0.1:{port}"]\nbanner = "x"\n'
+    )
+    lines = serve_refused(configuration).splitlines()
+    assert len(lines) == 3
+    assert "workers = 0" in lines[0]
+    assert '"0.0.0.0/0"' in lines[1]
+    assert "[smtpd] banner" in lines[2]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, port))
+
+
+def test_c118_a_port_that_is_taken_is_named(live: Live) -> None:
+    server = live()
+    taken = dict(server.settings, data_dir=str(server.folder / "other"))
+    configuration = server.folder / "other.toml"
+    configuration.write_text(as_toml(taken))
+    told = serve_refused(configuration)
+    assert f"127.0.0.1:{server.smtpd}" in told
+    assert "another program uses it" in told
+
+
+def test_two_servers_do_not_share_a_data_folder(live: Live) -> None:
+    server = live()
+    ports = {role: {"listen": [f"{HOST}:{free_port()}"]} for role in ("smtpd", "submission", "submissions")}
+    configuration = server.folder / "other.toml"
+    configuration.write_text(as_toml({**server.settings, **ports}))
+    assert "another valija is running" in serve_refused(configuration)
+
+
+@as_root
+def test_a_missing_user_is_told_with_the_remedy(tmp_path: Path) -> None:
+    configuration = tmp_path / "valija.toml"
+    configuration.write_text(
+        f'user = "nosuchuser"\ndata_dir = "{tmp_path}/data"\n[smtpd]\nlisten = ["127.0.0.1:{free_port()}"]\n'
+        "[submission]\nlisten = []\n[submissions]\nlisten = []\n"
+    )
+    told = serve_refused(configuration)
+    assert "nosuchuser" in told
+    assert "useradd" in told
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "mismatched"])
+def test_c114_a_certificate_that_cannot_serve_is_refused(tmp_path: Path, fault: str) -> None:
+    from tests.ca import CertificateAuthority
+
+    ca = CertificateAuthority()
+    one, other = ca.issue("mail.example.org"), ca.issue("mail.example.org")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    chain.write_bytes(one.chain_pem)
+    key.write_bytes(b"" if fault == "empty" else other.key_pem if fault == "mismatched" else one.key_pem)
+    key.chmod(0o600)
+    if fault == "missing":
+        key.unlink()
+    configuration = tmp_path / "valija.toml"
+    configuration.write_text(
+        as_toml(
+            {
+                "hostname": "mail.example.org",
+                "user": "root",
+                "data_dir": str(tmp_path / "data"),
+                "smtpd": {"listen": [f"{HOST}:{free_port()}"]},
+                "submission": {"listen": []},
+                "submissions": {"listen": []},
+                "tls": {"certificate": "files", "cert_file": str(chain), "key_file": str(key)},
+            }
+        )
+    )
+    told = serve_refused(configuration)
+    assert str(key) in told
+
+
+def test_ipv4_and_ipv6_sockets_of_one_port_coexist(live: Live) -> None:
+    port = free_port()
+    server = live({"smtpd": {"listen": [f"127.0.0.1:{port}", f"[::1]:{port}"]}})
+    for host in ("127.0.0.1", "::1"):
+        with smtplib.SMTP(host, port) as client:
+            assert client.ehlo("x")[0] == 250
+    server.stop()
+
+
+def test_listeners_can_be_turned_off(live: Live) -> None:
+    server = live({"submission": {"listen": []}, "submissions": {"listen": []}})
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, server.submission))
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        assert client.ehlo("x")[0] == 250
+
+
+def test_the_log_can_be_json_and_each_line_of_a_message_bears_its_id(live: Live, sink: CatchingSink) -> None:
+    server = live({"smtp": {"relayhost": sink.relayhost}, "log": {"format": "json"}})
+    server.add_user("alice@example.org", "secret-password")
+    server.submit("alice@example.org", "secret-password", "bob@example.net", message("hello"))
+    server.wait_for_log('"removed"')
+    lines = [json.loads(line) for line in server.log.text.splitlines()]
+    told = {line["event"]: line for line in lines if "queue_id" in line}
+    assert set(told) == {"accepted", "attempt", "removed"}
+    assert len({line["queue_id"] for line in told.values()}) == 1
+    assert told["accepted"]["login"] == "alice@example.org"
+    assert told["accepted"]["rule"] == "login alice@example.org"
+    assert told["accepted"]["tls_version"] == "TLSv1.3"
+    assert told["attempt"]["outcome"] == "delivered"
+    assert told["attempt"]["tls"] == "none"
+    assert "secret-password" not in server.log.text
+
+
+def test_hosted_mail_lies_in_the_maildir(live: Live) -> None:
+    server = live()
+    server.add_user("alice@example.org", "secret")
+    assert server.valija("alias", "add", "sales@example.org", "alice@example.org").returncode == 0
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        client.sendmail("bob@remote.example", ["sales@example.org", "postmaster"], b"Subject: x\r\n\r\nhello\r\n")
+    server.wait_for_log("removed")
+    (alices,) = (server.data_dir / "mail/example.org/alice/new").iterdir()
+    text = alices.read_text()
+    assert text.startswith("Return-Path: <bob@remote.example>\n")
+    assert "\nReceived: from " in text
+    assert text.endswith("\n\nhello\n")
+    assert list((server.data_dir / "mail/example.org/postmaster/new").iterdir())
