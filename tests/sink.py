@@ -31,7 +31,7 @@ class Caught(NamedTuple):
     def field(self, name: str) -> str:
         """Return a header field's value, unfolded; `""` where there is none."""
         head = self.content.partition(b"\r\n\r\n")[0].decode("utf-8", "surrogateescape")
-        found = re.search(rf"(?im)^{name}:[ \t]*(.*(?:\r\n[ \t].*)*)", head)
+        found = re.search(rf"(?im)^{name}:[ \t]*([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", head)
         return re.sub(r"\r\n[ \t]+", " ", found[1]).strip() if found else ""
 
 

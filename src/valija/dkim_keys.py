@@ -81,6 +81,11 @@ class DkimKeys:
         except FileNotFoundError:
             return []
 
+    def check(self) -> None:
+        """Look at every key there is, and complain about those that cannot be used."""
+        for domain in self.domains():
+            self.list(domain)
+
     def list(self, domain: str) -> list[DkimKey]:
         """Return every usable key of a domain, by selector."""
         keys = []

@@ -58,6 +58,17 @@ def test_a_missing_certificate_is_a_failure(tmp_path: Path) -> None:
     assert "valija: 2 of " in result.stderr
 
 
+def test_dkim_keys_are_told_and_a_bad_one_is_a_failure(tmp_path: Path) -> None:
+    here = Here(tmp_path, more=NO_NAME_SERVER)
+    here.json("dkim", "create", "example.org", "--selector", "s1", "--kind", "ed25519")
+    assert "ok      dkim: mail of example.org is signed by s1" in here.run("check").stdout
+    key = here.data_dir / "dkim" / "example.org" / "s1.pem"
+    key.write_text("no key")
+    result = here.run("check")
+    assert result.exit_code == 1
+    assert f"FAILURE dkim: DKIM key {key}: no private key" in result.stdout
+
+
 def config(text: str) -> Any:
     return parse(text, "valija.toml", Path("/"), FACTS)
 

@@ -47,7 +47,7 @@ def _whole_calls(trace: str) -> list[str]:
         pid, _, rest = line.partition(" ")
         rest = rest.strip()
         if rest.endswith("<unfinished ...>"):
-            begun[pid] = rest.removesuffix("<unfinished ...>")
+            begun[pid] = rest.removesuffix("<unfinished ...>").rstrip()
         elif resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", rest):
             calls.append(begun.pop(pid, "") + resumed[1])
         else:
@@ -60,13 +60,13 @@ def _begins(trace: str) -> list[str]:
     return [line.partition(" ")[2].strip() for line in trace.splitlines()]
 
 
-def _synced_before_250(server: LiveServer, trace: str) -> list[str]:
+def _synced_before_250(data_dir: Path, trace: str) -> list[str]:
     """Return the files whose sync had ended well when the 250 began to be written, since the 354."""
     lines = _begins(trace)
     go_ahead = next(number for number, line in enumerate(lines) if '"354 ' in line)
     accepted = next(n for n, line in enumerate(lines) if n > go_ahead and re.search(r'"250 2\.\d\.\d ', line))
     before = "\n".join(trace.splitlines()[go_ahead:accepted])
-    folder = re.escape(str(server.data_dir))
+    folder = re.escape(str(data_dir))
     syncs = (re.match(rf"f(?:data)?sync\(\d+<({folder}[^>]*)>\)\s+= 0", call) for call in _whole_calls(before))
     return [sync[1] for sync in syncs if sync]
 
@@ -82,10 +82,43 @@ def test_the_sync_ends_before_the_250_begins(tmp_path: Path, size: int) -> None:
     ):
         with _traced(server, output), smtplib.SMTP(HOST, server.smtpd, timeout=60) as client:
             client.sendmail("load@example.net", ["bob@remote.example"], mail.as_bytes())
-        synced = _synced_before_250(server, output.read_text())
+        synced = _synced_before_250(server.data_dir, output.read_text())
         folders = {path for path in synced if Path(path).is_dir()}
     print("\n".join(synced), file=sys.stderr)
     assert any("wal" in Path(path).name for path in synced), "no sync of the queue's log before the 250"
     if size > 1:
         assert folders, "no sync of the folder that names the content's file"
         assert len(synced) >= 3, "content, folder and queue are three syncs"
+
+
+@pytest.mark.parametrize(
+    ("trace", "synced"),
+    [
+        (
+            '7 write(9<socket:[1]>, "354 End", 7) = 7\n'
+            "8 fdatasync(5</srv/data/q-wal> <unfinished ...>\n"
+            "8 <... fdatasync resumed>) = 0\n"
+            '7 write(9<socket:[1]>, "250 2.0.0 Ok", 12) = 12\n',
+            ["/srv/data/q-wal"],
+        ),
+        (
+            '7 write(9<socket:[1]>, "354 End", 7) = 7\n'
+            "8 fdatasync(5</srv/data/q-wal> <unfinished ...>\n"
+            '7 write(9<socket:[1]>, "250 2.0.0 Ok", 12 <unfinished ...>\n'
+            "8 <... fdatasync resumed>) = 0\n"
+            "7 <... write resumed>) = 12\n",
+            [],
+        ),
+        (
+            "8 fdatasync(5</srv/data/q-wal>) = 0\n"
+            '7 write(9<socket:[1]>, "354 End", 7) = 7\n'
+            "8 fdatasync(5</srv/other>) = 0\n"
+            "8 fdatasync(5</srv/data/q-wal>) = -1 EIO (Input/output error)\n"
+            '7 write(9<socket:[1]>, "250 2.0.0 Ok", 12) = 12\n',
+            [],
+        ),
+    ],
+    ids=["in time", "too late", "before, elsewhere or in vain"],
+)
+def test_a_trace_is_read_aright(trace: str, synced: list[str]) -> None:
+    assert _synced_before_250(Path("/srv/data"), trace) == synced

@@ -309,7 +309,7 @@ def test_the_concurrency_limit_is_kept() -> None:
 
 
 @both_loops
-@pytest.mark.parametrize("place", ["Session._settle_decided", "Session._begin", "Connector.open"])
+@pytest.mark.parametrize("place", ["session.settle_decided", "session.Session._begin", "connect.Connector.open"])
 def test_a_fault_of_ours_defers(run: Run[None], place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*args: object) -> None:
         raise RuntimeError("a fault of ours")
@@ -317,7 +317,7 @@ def test_a_fault_of_ours_defers(run: Run[None], place: str, monkeypatch: pytest.
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         async with ScriptedSink() as sink, sending(port=sink.port) as sender:
-            monkeypatch.setattr(f"valija.deliver.{'connect' if 'open' in place else 'session'}.{place}", fault)
+            monkeypatch.setattr(f"valija.deliver.{place}", fault)
             outcomes = await asyncio.gather(*(sender.deliver(job_for(), deadline=3.0) for _ in range(3)))
             assert all(states(one) == [State.DEFERRED] for one in outcomes)
             assert all(one[0].reply.enhanced == "4.3.0" for one in outcomes)

@@ -1,4 +1,4 @@
-"""What `valija check` finds on this machine: the configuration's warnings, the user, the certificate, who may relay.
+"""What `valija check` finds on this machine: the configuration's warnings, the user, the keys, who may relay.
 
     for finding in check_machine(config, now=time.time()):
         print(finding)
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from valija.admin.findings import Finding, failure, fine, warning
 from valija.config import Config
+from valija.dkim_keys import DkimKeys
 from valija.privileges import PrivilegeError, find_account, running_as_root, unreadable_code
 from valija.receive.options import ListenerOptions
 from valija.tls.pair import CertificatePair, certificate_summary, check_pair, read_pair
@@ -21,6 +22,7 @@ def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     yield from _configuration(config)
     yield from _user(config)
     yield from _certificate(config, now)
+    yield from _dkim(config)
     yield from relay_set(config)
 
 
@@ -66,6 +68,21 @@ def _described(pair: CertificatePair) -> str:
     summary = certificate_summary(pair)
     until = datetime.fromtimestamp(summary.not_after, UTC).date()
     return f"{pair.chain_file} is for {', '.join(summary.names) or 'no name'}, valid until {until}"
+
+
+def _dkim(config: Config) -> Iterator[Finding]:
+    problems: list[str] = []
+    keys = DkimKeys(config.dkim_dir, problems.append)
+    try:
+        domains = keys.domains()
+    except PermissionError:
+        return  # only root and the service's user can look into data_dir
+    for domain in domains:
+        if signing := keys.for_domain(domain):
+            selectors = ", ".join(key.selector for key in signing)
+            yield fine("dkim", f"mail of {domain} is signed by {selectors}")
+    for problem in problems:
+        yield failure("dkim", problem)
 
 
 def relay_set(config: Config) -> Iterator[Finding]:

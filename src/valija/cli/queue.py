@@ -14,7 +14,7 @@ from valija.config.faults import printable
 if TYPE_CHECKING:
     from valija.config import Config
     from valija.mail.job import QueueId
-    from valija.queue.directory import Directory
+    from valija.queue.directory import QueueDirectory
     from valija.queue.store import Listed, NewMessage
 
 _PAGE = 500  # messages read at once: the queue may be larger than the memory
@@ -77,14 +77,14 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(call: Call, config: "Config") -> "Iterator[Directory]":
+def _opened(call: Call, config: "Config") -> "Iterator[QueueDirectory]":
     """Open the queue files for a while; what cannot be read of them is noted, and no reason to hide the rest."""
     import apsw
 
-    from valija.queue.directory import Directory
+    from valija.queue.directory import QueueDirectory
 
     try:
-        with Directory(config.queue_dir, clock=time.time) as directory:
+        with QueueDirectory(config.queue_dir, clock=time.time) as directory:
             for problem in directory.problems:
                 call.note(f"a queue file cannot be used: {problem}")
             yield directory
@@ -92,7 +92,7 @@ def _opened(call: Call, config: "Config") -> "Iterator[Directory]":
         raise Refusal(f"the queue in {config.queue_dir} cannot be used: {error}") from None
 
 
-def _all_ids(directory: "Directory") -> "list[QueueId]":
+def _all_ids(directory: "QueueDirectory") -> "list[QueueId]":
     """Return the ids of what is in the queue now. They are gathered first: what is changed must not be met twice."""
     return [message.queue_id for message in _messages(directory)]
 
@@ -112,7 +112,7 @@ def _queue_id(text: str) -> "QueueId":
         raise Refusal(str(error)) from None
 
 
-def _messages(directory: "Directory") -> "Iterator[Listed]":
+def _messages(directory: "QueueDirectory") -> "Iterator[Listed]":
     """Yield all messages, in the order of their queue ids."""
     after = None
     while page := directory.list(_PAGE, after):
@@ -195,7 +195,7 @@ def _header(message: "NewMessage") -> str:
 
 
 # Which of the directory's verbs a command means.
-_VERBS: "dict[str, Callable[[Directory], Callable[[QueueId], bool]]]" = {
+_VERBS: "dict[str, Callable[[QueueDirectory], Callable[[QueueId], bool]]]" = {
     "hold": lambda directory: directory.hold,
     "release": lambda directory: directory.release,
     "retry": lambda directory: directory.retry,

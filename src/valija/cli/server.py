@@ -14,6 +14,8 @@ def add_to(main: click.Group) -> None:
     def status(call: Call) -> None:
         """Tell how the running server is."""
         answer = cast("dict[str, Any]", _ask(call, "status"))
+        for each in (answer, *answer["workers"]):
+            each["since"] = rfc3339(each["since"])
         call.answer(answer, _lines(answer))
 
     @command(main, "reload")
@@ -35,11 +37,11 @@ def _ask(call: Call, name: str) -> object:
 
 
 def _lines(status: dict[str, Any]) -> list[str]:
-    lines = [f"valija {status['version']}, process {status['pid']}, since {rfc3339(status['since'])}"]
+    lines = [f"valija {status['version']}, process {status['pid']}, since {status['since']}"]
     for role, endpoints in status["listening"].items():
         lines.append(f"{role}: {', '.join(endpoints) or 'off'}")
     lines += [
-        f"worker {worker['number']}: process {worker['pid']}, since {rfc3339(worker['since'])}, "
+        f"worker {worker['number']}: process {worker['pid']}, since {worker['since']}, "
         f"{worker['sessions']} sessions, {worker['restarts']} restarts"
         for worker in status["workers"]
     ]

@@ -3,6 +3,7 @@
 import msgspec
 
 from valija.policy.tls import TlsSecurityLevel
+from valija.smtp.client_events import Step
 
 
 class SmtpOptions(msgspec.Struct, frozen=True):
@@ -30,3 +31,22 @@ class SmtpOptions(msgspec.Struct, frozen=True):
     data_xfer_timeout: float = 180.0
     data_done_timeout: float = 600.0
     rset_timeout: float = 20.0
+
+
+def time_limits(options: SmtpOptions) -> dict[Step, float]:
+    """Return how long a peer may keep us waiting at each step, in seconds."""
+    return {
+        Step.BANNER: options.helo_timeout,
+        Step.EHLO: options.helo_timeout,
+        Step.HELO: options.helo_timeout,
+        Step.STARTTLS: options.starttls_timeout,
+        Step.HANDSHAKE: options.starttls_timeout,
+        Step.IDLE: options.connection_cache_time,
+        Step.MAIL: options.mail_timeout,
+        Step.RCPT: options.rcpt_timeout,
+        Step.DATA: options.data_init_timeout,
+        Step.CONTENT: options.data_xfer_timeout,
+        Step.FINAL: options.data_done_timeout,
+        Step.RSET: options.rset_timeout,
+        Step.OVER: float("inf"),
+    }

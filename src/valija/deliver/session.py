@@ -18,14 +18,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from valija.deliver.errand import Errand, Failure, Peer, Target
-from valija.deliver.options import SmtpOptions
+from valija.deliver.options import SmtpOptions, time_limits
+from valija.deliver.verdicts import refuse_internationalised, settle_decided
 from valija.logs import Log
 from valija.mail.content import Content
-from valija.mail.outcome import Channel, State
+from valija.mail.outcome import Channel
 from valija.mail.reply import Reply
 from valija.smtp.client import ClientMachine
 from valija.smtp.client_events import ClientEvent, ContentWanted, SessionEnded, Step, TransactionEnded
-from valija.smtp.client_transaction import Transaction, needs_smtputf8, plan
+from valija.smtp.client_transaction import Transaction, plan
 from valija.tls.contexts import tls_facts
 from valija.tls.starttls import start_tls
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 Read = Callable[[Content], Iterator[bytes]]
 
 _OUR_FAULT: Final = Reply(451, "4.3.0", "Local error while sending, it will be tried again")
-_NO_SMTPUTF8: Final = Reply(550, "5.6.7", "The address or header is internationalised, and the host has no SMTPUTF8")
 
 
 class Work(Protocol):
@@ -67,7 +67,7 @@ class Session(asyncio.Protocol):
         self.target = target
         self.peer = Peer(target)
         self.machine = machine
-        self._limits = _time_limits(options)
+        self._limits = time_limits(options)
         self._options = options
         self._read = read
         self._registry = registry
@@ -286,7 +286,7 @@ class Session(asyncio.Protocol):
         job = errand.attempt.job
         capabilities = self.machine.capabilities
         if not capabilities.smtputf8:
-            self._refuse_internationalised(errand)
+            refuse_internationalised(errand, self.peer)
         if len(errand.numbers) > self._recipient_limit:
             work.put_back(errand.part(errand.numbers[self._recipient_limit :]))
             errand.numbers = errand.numbers[: self._recipient_limit]
@@ -297,46 +297,21 @@ class Session(asyncio.Protocol):
         self._carried.append((errand, transaction))
         self.machine.begin(transaction)
 
-    def _refuse_internationalised(self, errand: Errand) -> None:
-        """Fail the recipients that this peer, having no SMTPUTF8, can't be told (RFC 6531 section 3.2)."""
-        job = errand.attempt.job
-        recipients = [job.envelope.recipients[number] for number in errand.numbers]
-        needs = needs_smtputf8(job.envelope, recipients, job.content)
-        if not any(needs):
-            return
-        refused = [number for number, needed in zip(errand.numbers, needs, strict=True) if needed]
-        errand.numbers = [number for number, needed in zip(errand.numbers, needs, strict=True) if not needed]
-        errand.fail(Failure(_NO_SMTPUTF8, self.peer, permanent=True), refused)
-
     # Ends
 
     def _on_transaction_ended(self, transaction: Transaction) -> None:
         errand, _ = self._carried[0]
-        self._settle_decided(errand, transaction)
+        settle_decided(errand, transaction, self.peer)
         self._carried.popleft()
         if errand.numbers and self._work is not None:
             self._work.put_back(errand)
-
-    def _settle_decided(self, errand: Errand, transaction: Transaction) -> None:
-        """Record the verdicts there are; the errand keeps the recipients without one."""
-        undecided: list[int] = []
-        for place, number in enumerate(errand.numbers):
-            reply = transaction.verdict(place)
-            if reply is None or (not reply.is_positive and transaction.is_postponed(place)):
-                undecided.append(number)
-            elif reply.is_positive:
-                errand.settle(number, State.DELIVERED, reply, self.peer, dsn_passed_on=transaction.dsn)
-            else:
-                state = State.FAILED if reply.is_permanent else State.DEFERRED
-                errand.settle(number, state, reply, self.peer)
-        errand.numbers = undecided
 
     def _on_session_ended(self, event: SessionEnded) -> None:
         failure = Failure(event.reply, self.peer, event.by_peer)
         reused = self.machine.finished > 0
         for transaction in event.unfinished:
             errand, _ = self._carried[0]
-            self._settle_decided(errand, transaction)
+            settle_decided(errand, transaction, self.peer)
             if errand.numbers and transaction.dot_sent:
                 self._defer_doubtful(errand, failure)
             elif errand.numbers:
@@ -377,25 +352,8 @@ class Session(asyncio.Protocol):
             self._progress()
         except Exception as fault:
             self._log.error("refused to send", queue_id=job.queue_id, reason=str(fault))
-            self._settle_decided(errand, self._carried[0][1])
-            errand.fail(Failure(_OUR_FAULT, self.peer))
-            errand.numbers = ()
-            self.abort()
-
-
-def _time_limits(options: SmtpOptions) -> dict[Step, float]:
-    return {
-        Step.BANNER: options.helo_timeout,
-        Step.EHLO: options.helo_timeout,
-        Step.HELO: options.helo_timeout,
-        Step.STARTTLS: options.starttls_timeout,
-        Step.HANDSHAKE: options.starttls_timeout,
-        Step.IDLE: options.connection_cache_time,
-        Step.MAIL: options.mail_timeout,
-        Step.RCPT: options.rcpt_timeout,
-        Step.DATA: options.data_init_timeout,
-        Step.CONTENT: options.data_xfer_timeout,
-        Step.FINAL: options.data_done_timeout,
-        Step.RSET: options.rset_timeout,
-        Step.OVER: options.helo_timeout,
-    }
+            if not machine.ended:
+                settle_decided(errand, self._carried[0][1], self.peer)
+                errand.fail(Failure(_OUR_FAULT, self.peer))
+                errand.numbers = ()
+                self.abort()

@@ -89,8 +89,7 @@ def _keep(kept: dict[str, _T], queue_id: str, value: _T) -> None:
 def _view(caught: Caught) -> str:
     """Return a message in short: what a reader would see of it."""
     mail = email.message_from_bytes(caught.content, _class=EmailMessage, policy=email.policy.default)
-    body = mail.get_body(("plain", "html"))
-    text = body.get_content() if body else ""
+    text = next((part.get_content() for part in mail.walk() if part.get_content_maintype() == "text"), "")
     lines = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject") if mail[name]]
     lines += ["", *text.strip().splitlines()[:SHOWN_LINES]]
     return "\n".join(f"    | {_printable(line)}".rstrip() for line in lines)

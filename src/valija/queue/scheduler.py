@@ -51,7 +51,7 @@ _SETTLE_AGAIN: Final = 5.0  # seconds
 class SchedulerOptions(msgspec.Struct, frozen=True):
     """Bounds: attempts and octets of content in memory, and jobs in flight per next hop."""
 
-    window_messages: int = 2000
+    window_messages: int = 4000
     window_octets: int = 64 * 1024 * 1024
     destination_jobs: int = 20
 

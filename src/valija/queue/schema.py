@@ -81,18 +81,17 @@ def open_file(path: Path) -> apsw.Connection:
     """Open a queue file that is there already. Raises Unusable, or FileNotFoundError."""
     if not path.exists():
         raise FileNotFoundError(path)
+    connection = _connect(path)
     try:
-        connection = _connect(path)
-    except apsw.Error as error:
+        _check_kind(connection)
+        _configure(connection)
+        _check_health(connection, path)
+    except (apsw.NotADBError, apsw.CorruptError, Unusable) as error:
+        connection.close()
         raise Unusable(str(error)) from None
-    try:
-        _check(connection, path)
-    except apsw.BusyError:
+    except apsw.Error:
         connection.close()
         raise
-    except (apsw.Error, Unusable) as error:
-        connection.close()
-        raise Unusable(str(error)) from None
     return connection
 
 
@@ -103,7 +102,7 @@ def _open_or_create(path: Path) -> apsw.Connection:
 
 
 def _create(path: Path) -> None:
-    """Make an empty queue file. The name and the modes of its companions follow from those of this file."""
+    """Make an empty queue file. The owner and the mode of its companions follow from those of this file."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = _connect(path)
     with connection:
@@ -115,8 +114,11 @@ def _create(path: Path) -> None:
 def _connect(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_TIMEOUT)
-    connection.execute(
-        f"""
+    return connection
+
+
+def _configure(connection: apsw.Connection) -> None:
+    settings = f"""
         PRAGMA mmap_size = 0;
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;
@@ -124,17 +126,20 @@ def _connect(path: Path) -> apsw.Connection:
         PRAGMA cache_size = -{_CACHE_KIB};
         PRAGMA temp_store = MEMORY;
         """
-    ).fetchall()  # a statement after one that returns a row is not run before that row is taken
+    connection.execute(settings).fetchall()  # a statement is run only when the rows of the one before are taken
     if connection.pragma("journal_mode") != "wal":
-        raise Unusable("it is on a file system that allows no write-ahead log")
-    return connection
+        raise OSError("the file system of the queue allows no write-ahead log: put data_dir on a local disk")
 
 
-def _check(connection: apsw.Connection, path: Path) -> None:
+def _check_kind(connection: apsw.Connection) -> None:
+    """Raise Unusable for a file of somebody else's, before it is touched."""
     if connection.pragma("application_id") != APPLICATION_ID:
         raise Unusable("it is not a queue file of this server")
     if connection.pragma("user_version") != VERSION:
         raise Unusable("it was written by another version of this server")
+
+
+def _check_health(connection: apsw.Connection, path: Path) -> None:
     if path.stat().st_size <= _CHECKED_SIZE and connection.execute("PRAGMA quick_check(1)").get != "ok":
         raise Unusable("it is damaged")
     for statement in _PROBES:

@@ -1,6 +1,6 @@
 """The bounded window of attempts in memory, and who may enter it. Pure: counts and queues, no clock, no store.
 
-    window = Window(jobs=2000, octets=64 * 1024 * 1024)
+    window = Window(jobs=4000, octets=64 * 1024 * 1024)
     lane = window.lane(route)
     attempt = Attempt(claim, lane, octets=4096, is_fresh=True)
     if window.admits(attempt):
@@ -8,18 +8,22 @@
     ...
     window.leave(attempt)
 
-All attempts with one route are a lane. The rule that keeps one slow next hop from filling the window: a lane may hold
-no more attempts than the window still has room for. So a lone lane fills half of it, a second one half of the rest, and
-room for one more lane is always left. What the file gives back (retries, and mail that found no room when it came) may
-fill half of the window, so that fresh mail is never locked out; neither is it, as fresh mail does not count there.
+All attempts with one route are a lane. The rule that keeps a slow next hop from filling the window: a lane may hold an
+eighth of the room that is still free. So a lone lane gets a ninth of the window, the next one a ninth of the rest, and
+some fifty slow next hops leave room for one more. What comes from the file (retries, and mail that found no room when
+it came) may fill half of the window, so that fresh mail is never locked out; and it is not locked out itself, as fresh
+mail does not count there.
 
-Known weakness: the window counts attempts, not recipients.
+Known weakness: hundreds of slow next hops at once do fill it, until their attempts end.
 """
 
 from collections import deque
+from typing import Final
 
 from valija.mail.job import Route
 from valija.queue.store import Claim
+
+_SHARE: Final = 8
 
 
 class Lane:
@@ -68,8 +72,8 @@ class Window:
     def admits(self, attempt: Attempt) -> bool:
         """Whether there is room for an attempt."""
         if attempt.is_fresh:
-            return attempt.lane.held < self._jobs - self._held and self._held_octets < self._octets
-        return attempt.lane.held < self.file_room
+            return attempt.lane.held * _SHARE < self._jobs - self._held and self._held_octets < self._octets
+        return attempt.lane.held * _SHARE < self.file_room
 
     def enter(self, attempt: Attempt) -> None:
         """Take an attempt in."""
@@ -108,7 +112,7 @@ class Window:
     def full_lanes(self) -> list[Lane]:
         """Return the lanes that take no more from the file."""
         room = self.file_room
-        return [lane for lane in self._lanes.values() if lane.held >= room]
+        return [lane for lane in self._lanes.values() if lane.held * _SHARE >= room]
 
     @property
     def lanes(self) -> list[Lane]:

@@ -20,6 +20,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
@@ -140,20 +141,29 @@ class Writer:
         try:
             self._transact(pieces)
         except Exception as error:
-            if len(pieces) == 1:
-                pieces[0].error = self._meaning(error)
-                return
+            if isinstance(self._meaning(error), QueueFull):
+                self._make_room()
             for piece in pieces:
-                self._commit([piece])
-            return
-        for piece in pieces:
-            if piece.done is not None:
-                piece.done(piece.result)
+                self._commit_alone(piece)
+
+    def _commit_alone(self, piece: _Piece[Any]) -> None:
+        try:
+            self._transact([piece])
+        except Exception as error:
+            piece.error = self._meaning(error)
 
     def _transact(self, pieces: _Pieces) -> None:
         with self._rows.transaction():
             for piece in pieces:
                 piece.result = piece.work()
+        for piece in pieces:
+            if piece.done is not None:
+                piece.done(piece.result)
+
+    def _make_room(self) -> None:
+        """Have the write-ahead log begin anew in the blocks it has, so that settlements, which make room, may go on."""
+        with suppress(apsw.Error):
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
 
     def _meaning(self, error: Exception) -> Exception:
         """Return the error to raise for one of the database's: no room is told from what is broken."""

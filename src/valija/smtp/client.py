@@ -286,8 +286,7 @@ class ClientMachine:
         if reply.code // 100 == 2:
             self._cannot_understand(f"{reply.code} to DATA")
             return
-        if transaction.has_recipients:
-            transaction.data_reply = reply
+        transaction.data_reply = reply
         if not reply.is_positive:
             self._abandon(transaction)
         elif not transaction.has_recipients:
@@ -304,8 +303,7 @@ class ClientMachine:
         if reply.code // 100 == 3:
             self._cannot_understand(f"{reply.code} to the final dot")
             return
-        if transaction.has_recipients:
-            transaction.final_reply = reply
+        transaction.final_reply = reply
         self._ended(transaction)
         if reply.code == _SERVICE_CLOSING:
             self.end(reply, by_peer=True)

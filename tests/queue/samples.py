@@ -1,0 +1,83 @@
+"""What the tests of the queue are made of: messages, outcomes, a clock to set, and a log to read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from structlog.testing import LogCapture
+
+from valija.content.reported import Reported, ReportKind
+from valija.logs import Log
+from valija.mail.content import Content
+from valija.mail.envelope import Envelope, Notify, Recipient, Ret
+from valija.mail.job import QueueId, Route
+from valija.mail.origin import Origin
+from valija.mail.outcome import Outcome, State
+from valija.mail.reply import Reply
+from valija.queue.store import NewMessage
+
+NOW = 1_800_000_000.0
+OK = Reply(250, "2.0.0", "Ok")
+GREYLISTED = Reply(451, "4.7.1", "Greylisted, come back later")
+UNKNOWN_USER = Reply(550, "5.1.1", "No such user")
+
+
+class SetClock:
+    """A clock that says what the test wants."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def message(
+    *addresses: str,
+    reverse_path: str = "alice@example.org",
+    notify: Notify = Notify.ABSENT,
+    arrived: float = NOW,
+    content: Content | None = None,
+    ret: Ret = "",
+) -> NewMessage:
+    recipients = tuple(Recipient(address, notify) for address in addresses or ("bob@example.net",))
+    return NewMessage(
+        Envelope(reverse_path, recipients, ret=ret),
+        content or Content.of(b"Subject: hello\r\n\r\nHello.\r\n"),
+        Origin("submission", arrived, "192.0.2.7", "client.example", "ESMTPSA", "alice@example.org"),
+    )
+
+
+def delivered(number: int = 0, *, dsn_passed_on: bool = False) -> Outcome:
+    return Outcome(number, State.DELIVERED, OK, "mx.example.net", "192.0.2.1", dsn_passed_on=dsn_passed_on)
+
+
+def deferred(number: int = 0, reply: Reply = GREYLISTED) -> Outcome:
+    return Outcome(number, State.DEFERRED, reply, "mx.example.net", "192.0.2.1")
+
+
+def failed(number: int = 0, reply: Reply = UNKNOWN_USER) -> Outcome:
+    return Outcome(number, State.FAILED, reply, "mx.example.net", "192.0.2.1")
+
+
+def report(kind: ReportKind, queue_id: QueueId, _message: NewMessage, reported: Sequence[Reported]) -> Content:
+    """Write a report that a test can read."""
+    lines = [f"{kind} report on {queue_id}"]
+    lines += [f"{one.recipient.address}: {one.outcome.reply}" for one in reported]
+    return Content.of("\r\n".join([*lines, ""]).encode("ascii", "replace"))
+
+
+def to_domain(address: str) -> Route:
+    return Route("remote", address.rpartition("@")[2])
+
+
+class LogLines:
+    """A log and what was written to it."""
+
+    def __init__(self) -> None:
+        capture = LogCapture()
+        self.entries = capture.entries
+        self.log: Log = structlog.wrap_logger(None, [capture], structlog.make_filtering_bound_logger(0)).bind()
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [dict(entry) for entry in self.entries if entry["event"] == event]
