@@ -216,6 +216,15 @@ def test_c114_a_certificate_that_cannot_serve_is_refused(tmp_path: Path, fault: 
     assert str(key) in told
 
 
+def test_c118_a_bad_dkim_key_is_refused(live: Live) -> None:
+    server = live()
+    assert server.valija("dkim", "create", "example.org").returncode == 0
+    server.stop()
+    (key, *_) = (server.data_dir / "dkim/example.org").glob("*.pem")
+    key.write_text("no key at all\n")
+    assert str(key) in serve_refused(server.configuration)
+
+
 def test_ipv4_and_ipv6_sockets_of_one_port_coexist(live: Live) -> None:
     port = free_port()
     server = live({"smtpd": {"listen": [f"127.0.0.1:{port}", f"[::1]:{port}"]}})

@@ -213,7 +213,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         look = loop.time() + CERTIFICATE_INTERVAL
         while True:
-            channel.send({"is": "status", "counts": self._counts()})
+            channel.send({"is": "status", "counts": self._counts(), "lost_log_lines": self._buffer.lost})
             await asyncio.sleep(STATUS_INTERVAL)
             if loop.time() >= look:
                 look = loop.time() + CERTIFICATE_INTERVAL

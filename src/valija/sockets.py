@@ -22,7 +22,7 @@ def bind_all(listeners: Mapping[str, Sequence[Endpoint]], workers: int) -> list[
     bound: list[BoundSockets] = [{role: [] for role in listeners} for _ in range(workers)]
     try:
         for role, endpoints in listeners.items():
-            for endpoint in endpoints:
+            for endpoint in filter(_is_possible, endpoints):
                 _probe(role, endpoint)
                 for worker in bound:
                     worker[role].append(_bind(role, endpoint, shared=True))
@@ -40,13 +40,25 @@ def close_all(bound: Sequence[BoundSockets]) -> None:
                 each.close()
 
 
+def _is_possible(endpoint: Endpoint) -> bool:
+    """Whether the machine knows the endpoint's protocol: the default [::] is no fault where there is no IPv6."""
+    if not endpoint.is_ipv6 or endpoint.host != "::":
+        return True
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def _probe(role: str, endpoint: Endpoint) -> None:
     """Raise if another program serves the address: with SO_REUSEPORT alone, two servers would share its clients."""
     _bind(role, endpoint, shared=False).close()
 
 
 def _bind(role: str, endpoint: Endpoint, *, shared: bool) -> socket.socket:
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    family = socket.AF_INET6 if endpoint.is_ipv6 else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -19,6 +19,7 @@ from typing import Final
 
 from valija.app import Ground, flushed_often, run_worker
 from valija.config import MACHINE, Config, find, parse, read_text
+from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log
 from valija.privileges import (
     Account,
@@ -61,6 +62,8 @@ def serve(config: Config, path: Path | None) -> int:
 def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held: contextlib.ExitStack) -> int:
     for warning in config.warnings:
         log.warning("configuration", warning=str(warning))
+    for address in config.networks.exceptions:
+        log.warning("a gateway inside mynetworks is not trusted", address=address)
     _raise_descriptor_limit()
     account = _service_account(config, log)
     pair = _read_files(config) if account else None
@@ -72,12 +75,18 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     check_data_dir(config.data_dir)
     held.enter_context(_locked(config.data_dir))
     certificates = _certificates(config, pair, log)
+    problems: list[str] = []
+    DkimKeys(config.dkim_dir, complain=problems.append).check()
+    if problems:
+        raise Refusal("\n".join(problems))
     ground = Ground(config, certificates, log, buffer)
     return asyncio.run(_supervise(config, path, bound, ground))
 
 
 async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], ground: Ground) -> int:
-    supervisor = Supervisor(config, bound, partial(run_worker, ground), _reader(config, path, ground.log), ground.log)
+    supervisor = Supervisor(
+        config, bound, partial(run_worker, ground), _reader(config, path, ground.log), ground.log, ground.buffer
+    )
     with flushed_often(ground.buffer):
         return await supervisor.run()
 

@@ -24,7 +24,7 @@ from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlSe
 from valija.admin.status import Status, WorkerStatus
 from valija.channel import Channel
 from valija.config import Config
-from valija.logs import Log
+from valija.logs import Log, LogBuffer
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets
 
@@ -51,6 +51,7 @@ class _Worker:
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[str, int] = field(default_factory=dict)
+    lost_log_lines: int = 0
     refusal: str = ""
 
     @property
@@ -66,11 +67,14 @@ class Supervisor:
         self,
         config: Config,
         bound: list[BoundSockets],
+        *,
         run_worker: WorkerMain,
         read_configuration: Callable[[], str],
         log: Log,
+        buffer: LogBuffer,
     ) -> None:
         self._config = config
+        self._buffer = buffer
         self._since = time.time()
         self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
         self._table = SessionTable.shared(len(bound))
@@ -135,6 +139,7 @@ class Supervisor:
             hostname=self._config.hostname,
             listening={role: [str(each) for each in o.listen] for role, o in self._config.listeners.items()},
             workers=[worker.status for worker in self._workers],
+            lost_log_lines=self._buffer.lost + sum(worker.lost_log_lines for worker in self._workers),
         )
 
     def _tell(self, message: dict[str, Any]) -> None:
@@ -169,6 +174,7 @@ class Supervisor:
                     worker.refusal = str(message.get("why"))
                 case "status":
                     worker.counts = message["counts"]
+                    worker.lost_log_lines = message["lost_log_lines"]
         await channel.close()
 
     async def _all_ready(self) -> bool:

@@ -49,7 +49,7 @@ async def run(setting: Setting) -> int:
         VALIJA, "serve", "-c", setting.configuration, stderr=asyncio.subprocess.PIPE, limit=LINE_LIMIT
     )
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a closed terminal too
         loop.add_signal_handler(number, _stop, server)
     await _follow(server, story, setting)
     sink.close()

@@ -100,6 +100,12 @@ class MemoryStore:
             if kept and number in kept.pending:
                 kept.pending[number].leased = False
 
+    def end_all_leases(self) -> None:
+        """End all leases, as the end of a process does."""
+        for kept in self._messages.values():
+            for pending in kept.pending.values():
+                pending.leased = False
+
     async def settle(self, settlement: Settlement) -> Receipt:
         """See QueueStore."""
         kept = self._messages.get(settlement.queue_id)

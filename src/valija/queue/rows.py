@@ -214,6 +214,10 @@ class Rows:
         """Return the largest id, 0 in an empty file."""
         return int(self.execute("SELECT coalesce(max(id), 0) FROM message").get)
 
+    def foreign_version(self) -> int:
+        """Return a number that is another one once another connection has changed the file."""
+        return int(self.execute("PRAGMA data_version").get)
+
     def pending(self) -> int:
         """Return the number of pending recipients that are not on hold."""
         return int(self.execute("SELECT count(*) FROM recipient WHERE held = 0").get)

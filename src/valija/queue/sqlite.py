@@ -63,7 +63,7 @@ class SqliteStore:
         self._claims = Claims(self._rows)
         self._ids = IdSource(paths.worker, clock, self._rows.largest())
         self._flight = Flight(paths.flight)
-        self._version = connection.data_version()
+        self._version = self._rows.foreign_version()
         self._wakes: list[Callable[[], None]] = []
         self._files = ThreadPoolExecutor(2, "queue files")  # a large body's sync delays nobody else
         self._writer = Writer(connection, paths.database.stem)
@@ -190,7 +190,7 @@ class SqliteStore:
         if self._poll is not None:
             self._poll.cancel()
             self._poll = self._loop.call_later(_POLL_INTERVAL, self.poke)
-            self._writer.read(self._connection.data_version).add_done_callback(self._compare_version)
+            self._writer.read(self._rows.foreign_version).add_done_callback(self._compare_version)
 
     def _compare_version(self, reading: "asyncio.Future[int]") -> None:
         if not reading.cancelled() and reading.exception() is None and reading.result() != self._version:

@@ -1,0 +1,109 @@
+"""The site that the cases speak of: local.example is hosted here, everything else lies behind a sink."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Final
+
+import dkim
+import pytest
+
+from tests.cases.talk import Talk, queue_id_of, submitter
+from tests.live import LiveServer, Settings, overlay
+from tests.sink import CatchingSink, Caught
+
+ALICE: Final = "alice@local.example"
+BOB: Final = "bob@local.example"
+SECRETS: Final = {ALICE: "open sesame", BOB: "hunter2"}
+TRUSTED: Final = "127.0.0.2"  # in mynetworks; who comes from 127.0.0.1 is a stranger
+SITE: Final[Settings] = {
+    "hostname": "mail.local.example",
+    "domains": ["local.example"],
+    "mynetworks": [f"{TRUSTED}/32"],
+}
+
+
+class Site:
+    """A running server, its next hop, and what became of messages."""
+
+    def __init__(self, server: LiveServer, sink: CatchingSink) -> None:
+        self.server = server
+        self.sink = sink
+        self.dkim_record = b""
+
+    @property
+    def worker(self) -> int:
+        """The one worker's process id."""
+        (pid,) = self.server.pids()[1:]
+        return pid
+
+    def furnish(self) -> None:
+        """Add the users, and a key to sign their mail with."""
+        for address, password in SECRETS.items():
+            self.server.add_user(address, password)
+        created = self.server.valija("dkim", "create", "local.example", "--json")
+        assert created.returncode == 0, created.stderr
+        self.dkim_record = json.loads(created.stdout)["value"].encode()
+
+    def stranger(self) -> Talk:
+        """Return a client on smtpd that nobody trusts, greeted."""
+        client = Talk(self.server.smtpd)
+        client.hello()
+        return client
+
+    def trusted(self) -> Talk:
+        """Return a client on smtpd from mynetworks, greeted."""
+        client = Talk(self.server.smtpd, source=TRUSTED)
+        client.hello()
+        return client
+
+    def alice(self, *, tls: bool = True) -> Talk:
+        """Return alice, logged in on submissions, or on submission."""
+        return submitter(self.server.submissions if tls else self.server.submission, ALICE, SECRETS[ALICE], tls=tls)
+
+    def caught(self, reply: str) -> Caught:
+        """Return the message that a 250 was given for, as the sink got it."""
+        trace = f"id {queue_id_of(reply)}"
+        with self.sink.changed:
+            assert self.sink.changed.wait_for(lambda: self._caught(trace), 20), f"nothing with {trace} arrived"
+            (message,) = self._caught(trace)
+        return message
+
+    def _caught(self, trace: str) -> list[Caught]:
+        return [each for each in self.sink.caught if trace in each.field("Received")]
+
+    def delivered(self, reply: str) -> bytes:
+        """Return the message that a 250 was given for, as it lies in its one Maildir."""
+        queue_id = queue_id_of(reply)
+        self.server.wait_for_log(rf"attempt .*queue_id={queue_id} .*outcome=delivered")
+        files = (file.read_bytes() for file in self.server.data_dir.rglob("new/*"))
+        (message,) = (text for text in files if f"id {queue_id}".encode() in text)
+        return message
+
+    def is_signed(self, content: bytes) -> bool:
+        """Whether a message is signed for local.example. A signature that does not verify fails the test."""
+        if b"DKIM-Signature:" not in content:
+            return False
+        assert dkim.verify(content, dnsfunc=lambda name, timeout=5: self.dkim_record), content[:2000]
+        return True
+
+
+@pytest.fixture(scope="module")
+def sites() -> Iterator[Callable[[Settings], Site]]:
+    """Start sites, by what differs from SITE."""
+    with ExitStack() as stack:
+
+        def start(settings: Settings) -> Site:
+            sink = stack.enter_context(CatchingSink())
+            base = {**SITE, "smtp": {"relayhost": sink.relayhost}}
+            return Site(stack.enter_context(LiveServer(overlay(base, settings))), sink)
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def site(sites: Callable[[Settings], Site]) -> Site:
+    """One site with users and a key, for all cases of a module."""
+    site = sites({})
+    site.furnish()
+    return site
