@@ -85,7 +85,12 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
 
 async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], ground: Ground) -> int:
     supervisor = Supervisor(
-        config, bound, partial(run_worker, ground), _reader(config, path, ground.log), ground.log, ground.buffer
+        config,
+        bound,
+        run_worker=partial(run_worker, ground),
+        read_configuration=_reader(config, path, ground.log),
+        log=ground.log,
+        buffer=ground.buffer,
     )
     with flushed_often(ground.buffer):
         return await supervisor.run()

@@ -315,7 +315,7 @@ class Scheduler:
             full = self._full_hops()
             claims = await self._store.claim(self._clock(), min(room, _CHUNK), full)
             taken = await self._take(claims)
-            if len(claims) < min(room, _CHUNK) or not taken:
+            if len(claims) < min(room, _CHUNK):
                 return self._full_hops()
         self._left_some = True
         return frozenset()
