@@ -12,18 +12,17 @@ each reply of ours; within a content each octet buys a little time, never more t
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from valija.mail.reply import Reply
 from valija.receive.session import Peer, Session
+from valija.receive.site import Site
 from valija.smtp.events import Closing, ContentEnd, StartTls
-from valija.smtp.server import ServerMachine
+from valija.smtp.server import ServerMachine, ServerRules
 from valija.tls.contexts import tls_facts
 from valija.tls.starttls import TlsFailed, start_tls
-
-if TYPE_CHECKING:
-    from valija.receive.listener import Listener
 
 HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
 CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
@@ -32,6 +31,29 @@ HANDSHAKE_TIMEOUT: Final = 60.0  # seconds
 _TOO_SLOW = Reply(421, "4.4.2", "Timeout, closing the connection")
 _STOPPING = Reply(421, "4.3.2", "The server is being stopped, try again soon")
 _OUR_FAULT = Reply(451, "4.3.0", "Local error in processing, try again later")
+
+
+class Door(Protocol):
+    """What a connection asks of the listener that it came in by."""
+
+    site: Site
+    rules: ServerRules
+    stopping: bool
+
+    def now(self) -> float:
+        """The loop's clock."""
+
+    def tls_context(self) -> ssl.SSLContext:
+        """The context for a handshake that begins now."""
+
+    def admit(self, connection: "Connection") -> Reply | None:
+        """Count a connection in; return why it may not stay, None if it may."""
+
+    def greet_later(self, connection: "Connection") -> None:
+        """Have its `greet` called in good time."""
+
+    def forget(self, connection: "Connection") -> None:
+        """The connection is gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -51,7 +73,7 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: Door) -> None:
         self._listener = listener
         self._task: asyncio.Task[Any] | None = None
         self._in_handshake = False

@@ -35,13 +35,14 @@ class Listener:
     def __init__(
         self, site: Site, tls_context: Callable[[], ssl.SSLContext], counter: SessionCounter, session_limit: int
     ) -> None:
-        self.tls_context = tls_context
+        self._tls_context = tls_context
         self.stopping = False
         self._counter = counter
         self._session_limit = session_limit
         self._connections: set[Connection] = set()
         self._counted: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
+        self._time = asyncio.get_running_loop().time
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self.use(site)
@@ -61,13 +62,20 @@ class Listener:
     async def serve(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on bound sockets."""
         loop = asyncio.get_running_loop()
-        self.now = loop.time
         for bound in sockets:
             server = await loop.create_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
             self._servers.append(server)
         self._sweep()
 
     # What connections ask
+
+    def now(self) -> float:
+        """The loop's clock, in seconds."""
+        return self._time()
+
+    def tls_context(self) -> ssl.SSLContext:
+        """The context for a handshake that begins now."""
+        return self._tls_context()
 
     def admit(self, connection: Connection) -> Reply | None:
         """Count a connection in; return why it may not stay, None if it may. Trusted clients are not limited."""
