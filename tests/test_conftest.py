@@ -18,9 +18,9 @@ LONG = "import pytest\n\n@pytest.mark.soak\ndef test_it():\n    assert False\n"
 def _pytest(folder: Path, source: str, *arguments: str, ci: str = "") -> str:
     case = folder / "test_case.py"
     case.write_text(source)
-    command = [sys.executable, "-m", "pytest", "--rootdir", PROJECT, "-c", PROJECT / "pyproject.toml"]
+    project = ["--rootdir", str(PROJECT), "-c", str(PROJECT / "pyproject.toml"), "-p", "tests.conftest"]
     done = subprocess.run(
-        [*command, "-p", "tests.conftest", *arguments, case],
+        [sys.executable, "-m", "pytest", *project, *arguments, str(case)],
         capture_output=True,
         text=True,
         cwd=PROJECT,

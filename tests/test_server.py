@@ -3,17 +3,20 @@
 import json
 import os
 import re
+import shutil
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.live import HOST, VALIJA, LiveServer, as_toml, message
+from tests.live import HOST, VALIJA, LiveServer, as_toml, message, service_user
 from tests.ports import free_port
 from tests.sink import CatchingSink
 
@@ -113,6 +116,67 @@ def test_c118_reload_keeps_the_old_configuration_on_any_fault(live: Live, line: 
     server.wait_for_log("reload refused, the configuration in force stays")
     with smtplib.SMTP(HOST, server.smtpd) as client:
         assert client.ehlo("x")[0] == 250
+
+
+def test_a_worker_that_dies_after_a_reload_does_not_bring_back_the_old_configuration(live: Live) -> None:
+    server = live({"mynetworks": ["127.0.0.0/8"]})
+    rewrite(server, '["127.0.0.0/8"]', "[]")
+    assert server.valija("reload").returncode == 0
+    os.kill(server.pids()[1], signal.SIGKILL)
+    server.wait_for_log(r"worker died")
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        client.ehlo("x")
+        client.mail("a@remote.example")
+        assert client.rcpt("b@remote.example")[0] == 554
+
+
+def test_c115_a_worker_that_dies_after_a_renewal_does_not_bring_back_the_old_certificate(live: Live) -> None:
+    from tests.ca import CertificateAuthority
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        authority = CertificateAuthority()
+        chain, key = authority.issue("mail.example.org").write(folder)
+        shutil.chown(key, user=service_user())
+        tls = {"certificate": "files", "cert_file": str(chain), "key_file": str(key)}
+        server = live({"tls": tls})
+        renewed = authority.issue("mail.example.org")
+        chain.write_bytes(renewed.chain_pem)
+        key.write_bytes(renewed.key_pem)
+        os.kill(server.pids()[1], signal.SIGKILL)
+        server.wait_for_log(r"worker died")
+        shown = ssl.get_server_certificate((HOST, server.submissions))
+        assert renewed.chain_pem.startswith(shown.encode())
+
+
+def test_c118_reload_without_the_file_of_the_start_is_refused(live: Live) -> None:
+    server = live({"hostname": "vm", "domains": ["example.org"]})
+    server.configuration.rename(server.folder / "elsewhere.toml")
+    assert server.process
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("reload refused.*cannot be read.*No such file")
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        client.ehlo("x")
+        client.mail("a@remote.example")
+        assert client.rcpt("postmaster@example.org")[0] == 250
+    (server.folder / "elsewhere.toml").rename(server.configuration)
+
+
+def test_what_only_a_restart_can_change_is_told_and_stays(live: Live) -> None:
+    server = live()
+    server.add_user("alice@example.org", "secret")
+    rewrite(server, str(server.data_dir), str(server.folder / "other"))
+    server.configuration.write_text(server.configuration.read_text() + '[log]\nlevel = "debug"\n')
+    assert server.process
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log(r"this change needs a restart.*data_dir")
+    server.wait_for_log(r"this change needs a restart.*\[log\] level")
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        client.sendmail("bob@remote.example", ["alice@example.org"], b"Subject: x\r\n\r\nhello\r\n")
+    server.wait_for_log("removed")
+    assert list((server.data_dir / "mail/example.org/alice/new").iterdir())
+    assert not (server.folder / "other").exists()
 
 
 def test_sigterm_answers_who_is_sending(live: Live, sink: CatchingSink) -> None:

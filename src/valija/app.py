@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import uvloop
 
 from valija.auth.accounts import Accounts
@@ -110,6 +111,7 @@ class Worker:
 
     async def _start(self) -> None:
         config, log = self._config, self._log
+        self._certificates.refresh()  # the supervisor's may be some seconds old
         self._store = SqliteStore.open(
             config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
         )
@@ -182,13 +184,14 @@ class Worker:
     def _reload(self, text: str) -> None:
         """Live by a new configuration. Sessions and attempts that run go on under the old one."""
         source = Path(self._config.source)
-        config = parse(text, self._config.source, source.absolute().parent, MACHINE)
+        written = parse(text, self._config.source, source.absolute().parent, MACHINE)
+        config = with_fixed_settings(written, self._config)
         try:
             certificates = self._certificates_of(config)
         except CertificateFaults as faults:
             self._log.error("reload refused, the configuration in force stays", reason=str(faults))
             return
-        for setting in fixed_settings_changed(self._config, config):
+        for setting in fixed_settings_changed(self._config, written):
             self._log.warning("this change needs a restart", setting=setting)
         retired = asyncio.create_task(self._delivery.retire())
         self._retired.add(retired)
@@ -226,9 +229,21 @@ class Worker:
 def fixed_settings_changed(old: Config, new: Config) -> list[str]:
     """Return the settings that differ and that only a restart can change."""
     changed = [name for name in ("data_dir", "user", "workers") if getattr(old, name) != getattr(new, name)]
+    changed += ["[log] level"] if old.log.level != new.log.level else []
     return changed + [
         f"[{role}] listen" for role, options in new.listeners.items() if options.listen != old.listeners[role].listen
     ]
+
+
+def with_fixed_settings(new: Config, old: Config) -> Config:
+    """Return a configuration with the settings that only a restart can change left as they are."""
+    listeners = {
+        str(role): msgspec.structs.replace(options, listen=old.listeners[role].listen)
+        for role, options in new.listeners.items()
+    }
+    return msgspec.structs.replace(
+        new, data_dir=old.data_dir, user=old.user, workers=old.workers, log=old.log, **listeners
+    )
 
 
 @contextlib.contextmanager

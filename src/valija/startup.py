@@ -10,14 +10,15 @@ import contextlib
 import fcntl
 import os
 import resource
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from valija.app import Ground, flushed_often, run_worker
+from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, with_fixed_settings
 from valija.config import MACHINE, Config, find, parse, read_text
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log
@@ -31,6 +32,7 @@ from valija.privileges import (
     running_as_root,
     unreadable_code,
 )
+from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets, PortTaken, bind_all, close_all
 from valija.supervisor import Supervisor
 from valija.tls.certificates import CertificateFaults, CertificateStore
@@ -84,30 +86,55 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
 
 
 async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], ground: Ground) -> int:
+    standing = Standing(ground, path or find())
     supervisor = Supervisor(
         config,
         bound,
-        run_worker=partial(run_worker, ground),
-        read_configuration=_reader(config, path, ground.log),
+        run_worker=standing.run_worker,
+        read_configuration=standing.read,
         log=ground.log,
         buffer=ground.buffer,
     )
     with flushed_often(ground.buffer):
-        return await supervisor.run()
+        fresh = asyncio.create_task(standing.keep_fresh())
+        try:
+            return await supervisor.run()
+        finally:
+            fresh.cancel()
 
 
-def _reader(config: Config, path: Path | None, log: Log) -> Callable[[], str]:
-    """Return what reads the configuration's text again and makes sure that it is sound. It raises what is wrong."""
-    where = (path or find() or Path()).absolute()
+class Standing:
+    """What the next worker starts with: the configuration and the certificate in force, not those of the start.
 
-    def read() -> str:
-        text = read_text(where) if config.source and where.is_file() else ""
-        fresh = parse(text, config.source, where.parent, MACHINE)
-        if (fresh.tls, fresh.hostname) != (config.tls, config.hostname):
-            CertificateStore(fresh.tls, fresh.hostname, fresh.data_dir, log, time.time).load()
+    A worker that dies after a reload must not bring back what the reload took away.
+    """
+
+    def __init__(self, ground: Ground, path: Path | None) -> None:
+        self._ground = ground
+        self._path = path.absolute() if path else None
+
+    def run_worker(self, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
+        """Be a worker, in a forked process; return its exit status."""
+        return run_worker(self._ground, number, sockets, table, line)
+
+    def read(self) -> str:
+        """Return the configuration's text, read again, once it is known to be sound. Raises what is wrong with it."""
+        ground = self._ground
+        text = read_text(self._path) if self._path else ""
+        folder = self._path.parent if self._path else Path.cwd()
+        config = with_fixed_settings(parse(text, ground.config.source, folder, MACHINE), ground.config)
+        certificates = ground.certificates
+        if (config.tls, config.hostname) != (ground.config.tls, ground.config.hostname):
+            certificates = CertificateStore(config.tls, config.hostname, config.data_dir, ground.log, time.time)
+            certificates.load()
+        self._ground = replace(ground, config=config, certificates=certificates)
         return text
 
-    return read
+    async def keep_fresh(self) -> None:
+        """Take up a renewed certificate, as the workers do."""
+        while True:
+            await asyncio.sleep(CERTIFICATE_INTERVAL)
+            self._ground.certificates.refresh()
 
 
 def _service_account(config: Config, log: Log) -> Account | None:

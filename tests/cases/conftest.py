@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
-import dkim
+import dkim  # type: ignore[import-untyped]  # dkimpy comes without types
 import pytest
 
 from tests.cases.talk import Talk, queue_id_of, submitter
-from tests.live import LiveServer, Settings, overlay
+from tests.live import HOST, LiveServer, Settings, overlay
 from tests.sink import CatchingSink, Caught
 
 ALICE: Final = "alice@local.example"
@@ -20,6 +20,8 @@ SITE: Final[Settings] = {
     "hostname": "mail.local.example",
     "domains": ["local.example"],
     "mynetworks": [f"{TRUSTED}/32"],
+    "smtpd": {"greet_pause": "0s"},  # time saved: a stranger is else given 0.1 s to speak out of turn
+    "submission": {"greet_pause": "0s"},
 }
 
 
@@ -57,9 +59,10 @@ class Site:
         client.hello()
         return client
 
-    def alice(self, *, tls: bool = True) -> Talk:
+    def alice(self, *, tls: bool = True, source: str = HOST) -> Talk:
         """Return alice, logged in on submissions, or on submission."""
-        return submitter(self.server.submissions if tls else self.server.submission, ALICE, SECRETS[ALICE], tls=tls)
+        port = self.server.submissions if tls else self.server.submission
+        return submitter(port, ALICE, SECRETS[ALICE], tls=tls, source=source)
 
     def caught(self, reply: str) -> Caught:
         """Return the message that a 250 was given for, as the sink got it."""
@@ -88,8 +91,8 @@ class Site:
         return True
 
 
-@pytest.fixture(scope="module")
-def sites() -> Iterator[Callable[[Settings], Site]]:
+@contextmanager
+def starting_sites() -> Iterator[Callable[[Settings], Site]]:
     """Start sites, by what differs from SITE."""
     with ExitStack() as stack:
 
@@ -102,8 +105,24 @@ def sites() -> Iterator[Callable[[Settings], Site]]:
 
 
 @pytest.fixture(scope="module")
+def sites() -> Iterator[Callable[[Settings], Site]]:
+    """Start sites that live as long as a module's tests."""
+    with starting_sites() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
 def site(sites: Callable[[Settings], Site]) -> Site:
     """One site with users and a key, for all cases of a module."""
     site = sites({})
     site.furnish()
     return site
+
+
+@pytest.fixture
+def fresh_site() -> Iterator[Site]:
+    """A site of one test's own, with users and a key."""
+    with starting_sites() as start:
+        site = start({})
+        site.furnish()
+        yield site

@@ -1,8 +1,8 @@
 """How much memory a process takes, as the kernel counts it.
 
-    with grown(pid) as growth:
-        ...
-    growth.kib          # by how much its resident memory rose at its highest
+with grown(pid) as growth:
+    ...
+growth.kib          # by how much its resident memory rose at its highest
 """
 
 from collections.abc import Iterator

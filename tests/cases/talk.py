@@ -137,9 +137,9 @@ class Talk:
         return self.reply() or "closed"
 
 
-def submitter(port: int, login: str, password: str, *, tls: bool = False) -> Talk:
+def submitter(port: int, login: str, password: str, *, tls: bool = False, source: str = HOST) -> Talk:
     """Return a client that has logged in, on `submission`, or with `tls` on `submissions`."""
-    client = Talk(port, tls=tls)
+    client = Talk(port, tls=tls, source=source)
     client.hello()
     if not tls:
         assert client.say("STARTTLS").startswith("220")

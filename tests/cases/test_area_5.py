@@ -60,7 +60,6 @@ def test_c062_relay_tricks(site: Site, sender: str, trick: str) -> None:
         assert talk.say("RSET").startswith("250")
         kept = site.delivered(talk.send_message(sender, ALICE, b"Subject: kept\r\n\r\nx\r\n"))
     assert b"Subject: kept" in kept
-    assert site.server.queue() == []
     assert len(site.sink.caught) == before
 
 
@@ -76,11 +75,11 @@ def test_c062_the_words_of_a_refusal(site: Site) -> None:
 def test_who_may_relay_is_told_in_the_log(site: Site) -> None:
     since = site.server.log.mark()
     with site.trusted() as talk:
-        talk.send_message("a@remote.example", "x@remote.example", b"Subject: x\r\n\r\nx\r\n")
+        site.caught(talk.send_message("a@remote.example", "x@remote.example", b"Subject: x\r\n\r\nx\r\n"))
     with site.alice() as talk:
-        talk.send_message(ALICE, "x@remote.example", b"Subject: x\r\n\r\nx\r\n")
+        site.caught(talk.send_message(ALICE, "x@remote.example", b"Subject: x\r\n\r\nx\r\n"))
     with site.stranger() as talk:
-        talk.send_message("a@remote.example", ALICE, b"Subject: x\r\n\r\nx\r\n")
+        site.delivered(talk.send_message("a@remote.example", ALICE, b"Subject: x\r\n\r\nx\r\n"))
     for rule in ('"mynetworks 127.0.0.2/32"', f'"login {ALICE}"', '"hosted local.example"'):
         site.server.wait_for_log(f"accepted .*rule={rule}", since=since)
 
@@ -106,7 +105,7 @@ def test_c065_the_start_warns_too(sites: Callable[[Settings], Site]) -> None:
 
 
 def _check(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [VALIJA, "check", "-c", folder / "valija.toml"]
+    command = [str(VALIJA), "check", "-c", str(folder / "valija.toml")]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -123,19 +122,19 @@ _IN_NETWORK = f"""
 import json
 from tests.cases.talk import Talk
 from tests.live import LiveServer
-answers = {{}}
+clients, networks = {{}}, {{}}
 listen = ["172.17.0.1:2525", "172.22.1.1:2525", "[fd00::1]:2525"]
 with LiveServer({{"domains": ["local.example"], "smtpd": {{"listen": listen}}}}) as server:
     for client in {_CLIENTS}:
         with Talk(2525, host=client, source=client) as talk:
             talk.hello()
             talk.say("MAIL FROM:<a@evil.example>")
-            answers[client] = talk.say("RCPT TO:<victim@remote.example>")
+            clients[client] = talk.say("RCPT TO:<victim@remote.example>")
     for network in ("172.17.0.0/16", "172.17.0.1", "[fd00::]/64", "172.16.0.0/12"):
         server.configuration.write_text(f'hostname = "mail.local.example"\\nmynetworks = ["{{network}}"]\\n')
         checked = server.valija("check")
-        answers[network] = f"{{checked.returncode}} {{checked.stdout}}{{checked.stderr}}"
-print("ANSWERS" + json.dumps(answers))
+        networks[network] = f"{{checked.returncode}} {{checked.stdout}}{{checked.stderr}}"
+print("ANSWERS" + json.dumps([clients, networks]))
 """
 
 
@@ -144,14 +143,13 @@ def test_c065_who_comes_through_a_container_bridge_is_a_stranger() -> None:
     command = ["unshare", "--net", "--mount", "sh", "-ec", _NETWORK, sys.executable, _IN_NETWORK]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
-    answers = json.loads(done.stdout.rpartition("ANSWERS")[2])
-    for client in _CLIENTS:
-        assert answers.pop(client).startswith("554 5.7.1")
-    assert len(answers) == 4
-    for network, answer in answers.items():
-        assert answer.startswith("1 "), (network, answer)
-        assert "gateway" in answer
-        assert "docker" in answer or "container bridge" in answer
+    clients, networks = json.loads(done.stdout.rpartition("ANSWERS")[2])
+    assert [answer[:9] for answer in clients.values()] == ["554 5.7.1"] * len(_CLIENTS)
+    assert len(networks) == 4
+    for network, answer in networks.items():
+        assert answer.startswith("1 "), network
+        assert f'"{network}": it ' in answer
+        assert "container bridge" in answer
 
 
 # C070, C071, C072: users and names
@@ -170,7 +168,6 @@ FORGED = {
     "comment": b"From: bob@local.example (alice@local.example)\r\n",
     "group": b"From: us: alice@local.example, bob@local.example;\r\n",
     "fold": b"From:\r\n bob@local.example\r\n",
-    "fold in a name": b"Fr\r\n om: bob@local.example\r\n",
     "no address": b"From: Alice\r\n",
     "empty": b"From:\r\n",
     "stranger": b"From: ceo@remote.example\r\n",
@@ -185,6 +182,7 @@ ALLOWED = {
     "twice": b"From: alice@local.example, alice+x@local.example\r\n",
     "f": b"Sender: bob@local.example\r\n",
     "none": b"",
+    "text that looks like one, folded": b"Fr\r\n om: bob@local.example\r\n",
 }
 
 
@@ -194,9 +192,9 @@ def test_c070_a_forged_from_is_refused(site: Site, header: bytes) -> None:
     with site.alice() as talk:
         answer = talk.send_message(ALICE, "x@remote.example", header + b"Subject: c070\r\n\r\nhello\r\n")
         assert re.match(r"55[04] 5\.(7\.1|6\.0) ", answer), answer
-        assert talk.say("NOOP").startswith("250")
-    assert site.server.queue() == []
-    assert len(site.sink.caught) == before
+        fine = talk.send_message(ALICE, "x@remote.example", b"From: alice@local.example\r\n\r\nfine\r\n")
+    site.caught(fine)
+    assert len(site.sink.caught) == before + 1
 
 
 @pytest.mark.parametrize("header", ALLOWED.values(), ids=ALLOWED)

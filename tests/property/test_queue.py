@@ -114,7 +114,8 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """What is in the file is there again; leases are not."""
+        """What is in the file is there again; leases are not, and ids go on by the clock."""
+        self.clock.now += 1
         self.loop.run_until_complete(self.sqlite.close())
         self.loop.run_until_complete(self.open())
         self.memory.end_all_leases()

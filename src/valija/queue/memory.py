@@ -109,11 +109,11 @@ class MemoryStore:
     async def settle(self, settlement: Settlement) -> Receipt:
         """See QueueStore."""
         kept = self._messages.get(settlement.queue_id)
+        reports = tuple(self.new_id() for _ in settlement.reports)
         if kept is None:
             return Receipt(removed=False)
         for settled in settlement.recipients:
             self._apply(kept, settled)
-        reports = tuple(self.new_id() for _ in settlement.reports)
         for queue_id, report in zip(reports, settlement.reports, strict=True):
             self._insert(queue_id, report, leased=False)
         if not kept.pending:
@@ -136,7 +136,7 @@ class MemoryStore:
 
     async def bring_forward(self, beyond: float, to: float) -> int:
         """See QueueStore."""
-        every = [pending for kept in self._messages.values() for pending in kept.pending.values()]
+        every = [pending for kept in self._messages.values() if not kept.hold for pending in kept.pending.values()]
         late = [pending for pending in every if pending.next_attempt > beyond]
         for pending in late:
             pending.next_attempt = to

@@ -130,7 +130,7 @@ class Rows:
             return False
         values = (settled.next_attempt, settled.warned, settled.last_reply, number, settled.number)
         self.execute(_DEFER_RECIPIENT, values)
-        return True
+        return self._connection.changes() > 0
 
     def _survives(self, number: int) -> bool:
         """Whether a message is there after an attempt, which it has then outlived: crashes before do not count on."""

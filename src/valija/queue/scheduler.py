@@ -111,7 +111,7 @@ class Scheduler:
                 self._window.leave(attempt)
             raise
         if self._stopping.is_set():
-            await self._give_back(admitted)
+            await self._give_back(admitted)  # what was refused is leased too, but only until the process ends
             return
         for attempt in admitted:
             self._dispatch(attempt)
@@ -315,7 +315,7 @@ class Scheduler:
             full = self._full_hops()
             claims = await self._store.claim(self._clock(), min(room, _CHUNK), full)
             taken = await self._take(claims)
-            if len(claims) < min(room, _CHUNK):
+            if len(claims) < min(room, _CHUNK) or not taken:
                 return self._full_hops()
         self._left_some = True
         return frozenset()

@@ -87,7 +87,11 @@ class SqliteStore:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         paths = QueuePaths(folder, worker)
         lock = take_lock(paths.lock)
-        connection, recovery = recover(paths, clock())
+        try:
+            connection, recovery = recover(paths, clock())
+        except BaseException:
+            os.close(lock)
+            raise
         _tell(log, paths, recovery)
         return cls(paths=paths, lock=lock, connection=connection, recovery=recovery, clock=clock, next_hop=next_hop)
 

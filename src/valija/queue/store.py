@@ -155,7 +155,10 @@ class QueueStore(Protocol):
         """Return the earliest next attempt of a recipient that `claim` could take some day, None if there is none."""
 
     async def bring_forward(self, beyond: float, to: float) -> int:
-        """Have recipients due after `beyond`, which only a clock set back explains, due at `to`; return how many."""
+        """Have recipients due after `beyond`, which only a clock set back explains, due at `to`; return how many.
+
+        Those on hold are left as they are: the end of the hold makes them due.
+        """
 
     def begin(self, queue_id: QueueId) -> int:
         """Tell that an attempt at a message begins: a crash from now on is counted. Returns a token for `end`."""

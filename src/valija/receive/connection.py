@@ -120,12 +120,12 @@ class Connection(asyncio.Protocol):
             self._pause_reading()
 
     def eof_received(self) -> bool:
-        """The client will send no more: finish what is being decided, then go."""
+        """The client will send no more: finish what is being decided, then go. TLS ends in both directions at once."""
         if self._task is None:
             self._ended = self._ended or "lost"
             return False
         self._ended = self._ended or "half-closed"
-        return True
+        return self.session.tls is None
 
     def pause_writing(self) -> None:
         """The peer does not read its replies: take no more commands from it."""

@@ -7,8 +7,9 @@
     incoming.header                           # b"Subject: hello\\r\\n"
     content = incoming.take(b"Received: ...\\r\\nSubject: hello\\r\\n")
 
-Memory per session is bounded whatever is sent: the header by its own limit, the body by MEMORY_LIMIT, beyond which it
-is written out as it arrives. A disk that is full or broken is remembered in `write_error`, and the rest is let go of.
+Memory per session is bounded whatever is sent, in pieces of any size: the header by its own limit, the body by
+MEMORY_LIMIT, beyond which it is written out as it arrives. A disk that is full or broken is remembered in
+`write_error`, and the rest is let go of.
 """
 
 from typing import Final
@@ -25,14 +26,13 @@ MEMORY_LIMIT: Final = 256 * 1024  # octets of one body kept in memory
 class IncomingContent:
     """Collects one content. `take` or `discard` ends it."""
 
-    __slots__ = ("_body", "_collector", "_file", "_hasher", "_size", "_spool", "write_error")
+    __slots__ = ("_body", "_collector", "_file", "_hasher", "_spool", "write_error")
 
     def __init__(self, spool: Spool, *, hashes_body: bool) -> None:
         self._spool = spool
         self._collector = HeaderCollector()
         self._hasher = BodyHasher() if hashes_body else None
-        self._body: list[bytes] = []
-        self._size = 0
+        self._body = bytearray()  # not a list of pieces: an octet in a piece of its own would weigh forty
         self._file: SpoolFile | None = None
         self.write_error: OSError | None = None
 
@@ -67,13 +67,13 @@ class IncomingContent:
     def take(self, header: bytes) -> Content:
         """Return the content with `header` in the place of its own."""
         if self._file is None:
-            return Content.of(b"".join((header, b"\r\n", *self._body)))
+            return Content.of(b"".join((header, b"\r\n", self._body)))
         file, self._file = self._file, None
         return file.finish(header + b"\r\n")
 
     def discard(self) -> None:
         """Let go of everything."""
-        self._body = []
+        self._body = bytearray()
         if self._file is not None:
             self._file.discard()
             self._file = None
@@ -86,9 +86,8 @@ class IncomingContent:
         if self._file is not None:
             self._write(data)
             return
-        self._body.append(data)
-        self._size += len(data)
-        if self._size > MEMORY_LIMIT:
+        self._body += data
+        if len(self._body) > MEMORY_LIMIT:
             self._spill()
 
     def _spill(self) -> None:
@@ -97,7 +96,7 @@ class IncomingContent:
         except OSError as error:
             self.write_error = error
             return
-        body, self._body = b"".join(self._body), []
+        body, self._body = bytes(self._body), bytearray()
         self._write(body)
 
     def _write(self, data: bytes) -> None:

@@ -6,7 +6,8 @@
     buffer.take_line()          # None: the rest of the line has not come
 
 Lines end at CRLF and nowhere else (RFC 5321 section 2.3.8). A line that is too long is dropped while it arrives: a line
-costs at most LOGIN_LINE_LIMIT octets of memory whatever is sent.
+costs at most LOGIN_LINE_LIMIT octets of memory whatever is sent. What is used up is let go of before more is waited
+for: a read can be 256 KiB, and a client may stay silent for long after it.
 """
 
 from typing import Final
@@ -52,7 +53,7 @@ class Buffer:
         self._at = self._dropped = 0
 
     def forget_used(self) -> None:
-        """Let go of octets that were taken already: a password need not linger until the next read."""
+        """Let go of octets that were taken already: neither a password nor a large read need linger until the next."""
         self._data, self._at = self._data[self._at :], 0
 
     def starts_with(self, prefix: bytes) -> bool:
@@ -68,6 +69,7 @@ class Buffer:
         if end < 0:
             if len(self._data) - self._at > LINE_LIMIT or self._dropped:
                 self._drop_if_too_long(response)
+            self.forget_used()
             return None
         line = self._data[self._at : end]
         self._at = end + 2
@@ -93,6 +95,8 @@ class Buffer:
         """Return up to `most` octets, as many as are there."""
         piece = self._data[self._at : self._at + most]
         self._at += len(piece)
+        if self._at == len(self._data):
+            self._data, self._at = b"", 0
         return piece
 
     def take_first_dot(self) -> bool | None:
@@ -119,7 +123,9 @@ class Buffer:
             piece = self._data[self._at : found + 2]
             self._at = found + 5
             return piece, True
-        return self.take(len(self) - self._tail()), False
+        piece = self.take(len(self) - self._tail())
+        self.forget_used()
+        return piece, False
 
     def _tail(self) -> int:
         tail = self._data[max(self._at, len(self._data) - 4) :]
