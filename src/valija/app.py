@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,6 +33,7 @@ from valija.logs import Log, LogBuffer
 from valija.mail.job import Job, Route
 from valija.mail.origin import Role
 from valija.mail.outcome import Outcome
+from valija.queue.adoption import adopt
 from valija.queue.scheduler import Scheduler
 from valija.queue.sqlite import SqliteStore
 from valija.receive.admission import SessionTable
@@ -99,13 +100,20 @@ class Worker:
                 await channel.close()
                 return 1
             channel.send({"is": "ready"})
-            chores = [asyncio.create_task(self._listen(channel)), asyncio.create_task(self._look_after(channel))]
+            chores = [asyncio.create_task(chore) for chore in self._chores(channel)]
             await self._stop.wait()
             await self._end()
             for chore in chores:
                 chore.cancel()
         await channel.close()
         return 0
+
+    def _chores(self, channel: Channel) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on beside the mail."""
+        yield self._listen(channel)
+        yield self._look_after(channel)
+        if self._number == 0:
+            yield self._adopt()
 
     # Start and end
 
@@ -210,6 +218,13 @@ class Worker:
         certificates = CertificateStore(config.tls, config.hostname, config.data_dir, self._log, time.time)
         certificates.load()
         return certificates
+
+    async def _adopt(self) -> None:
+        """Take over what workers left behind that are no longer configured."""
+        try:
+            await adopt(self._store, self._config.queue_dir, self._config.workers, time.time(), self._log)
+        except Exception:
+            self._log.exception("queue not adopted")
 
     async def _look_after(self, channel: Channel) -> None:
         """Now and then: take up a renewed certificate, and tell the supervisor how things are."""

@@ -36,7 +36,7 @@ from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets, PortTaken, bind_all, close_all
 from valija.supervisor import Supervisor
 from valija.tls.certificates import CertificateFaults, CertificateStore
-from valija.tls.pair import CertificatePair, read_pair
+from valija.tls.pair import CertificatePair, check_pair, read_pair
 
 LOCK_NAME: Final = "lock"
 _WANTED_DESCRIPTORS: Final = 65_536
@@ -68,7 +68,7 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
         log.warning("a gateway inside mynetworks is not trusted", address=address)
     _raise_descriptor_limit()
     account = _service_account(config, log)
-    pair = _read_files(config) if account else None
+    pair = _read_files(config)
     prepare_data_dir(config.data_dir, account or _this_user())
     bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers)
     held.callback(close_all, bound)
@@ -158,8 +158,9 @@ def _read_files(config: Config) -> CertificatePair | None:
     if config.tls.certificate != "files":
         return None
     pair, faults = read_pair(config.tls.cert_file, config.tls.key_file)
+    faults += check_pair(pair, config.hostname, time.time())
     if any(fault.is_fatal for fault in faults):
-        raise CertificateFaults(faults)
+        raise CertificateFaults(faults, config.tls)
     return pair
 
 

@@ -1,6 +1,7 @@
 """The site that the cases speak of: local.example is hosted here, everything else lies behind a sink."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -16,6 +17,7 @@ ALICE: Final = "alice@local.example"
 BOB: Final = "bob@local.example"
 SECRETS: Final = {ALICE: "open sesame", BOB: "hunter2"}
 TRUSTED: Final = "127.0.0.2"  # in mynetworks; who comes from 127.0.0.1 is a stranger
+LOG_LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (info|warn|error) ")
 SITE: Final[Settings] = {
     "hostname": "mail.local.example",
     "domains": ["local.example"],
@@ -91,6 +93,12 @@ class Site:
         return True
 
 
+def assert_only_lines_of_ours(server: LiveServer) -> None:
+    """Nothing but the log's own lines was written: no traceback, and nothing that a library had to say."""
+    odd = [line for line in server.log.text.splitlines() if not LOG_LINE.match(line)]
+    assert not odd, odd
+
+
 @contextmanager
 def starting_sites() -> Iterator[Callable[[Settings], Site]]:
     """Start sites, by what differs from SITE."""
@@ -98,8 +106,9 @@ def starting_sites() -> Iterator[Callable[[Settings], Site]]:
 
         def start(settings: Settings) -> Site:
             sink = stack.enter_context(CatchingSink())
-            base = {**SITE, "smtp": {"relayhost": sink.relayhost}}
-            return Site(stack.enter_context(LiveServer(overlay(base, settings))), sink)
+            server = LiveServer(overlay({**SITE, "smtp": {"relayhost": sink.relayhost}}, settings))
+            stack.callback(assert_only_lines_of_ours, server)  # once it has stopped
+            return Site(stack.enter_context(server), sink)
 
         yield start
 

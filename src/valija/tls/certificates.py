@@ -36,9 +36,16 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 class CertificateFaults(Exception):
     """There is no certificate to start with; `faults` says of each file why, and the text is one line per fault."""
 
-    def __init__(self, faults: list[PairFault]) -> None:
-        super().__init__("\n".join(map(str, faults)))
+    def __init__(self, faults: list[PairFault], options: TlsOptions) -> None:
+        super().__init__("\n".join(_placed(fault, options) for fault in faults))
         self.faults = faults
+
+
+def _placed(fault: PairFault, options: TlsOptions) -> str:
+    """Return a fault with the setting in front that names the file, where one does."""
+    keys = {options.cert_file: "cert_file", options.key_file: "key_file"}
+    key = keys.get(str(fault.value))
+    return f'[tls] {key} = "{fault.value}": {fault.reason}; {fault.remedy}' if key else str(fault)
 
 
 class CertificateStore:
@@ -99,7 +106,7 @@ class CertificateStore:
     def _start_with(self, pair: CertificatePair, faults: list[PairFault]) -> None:
         faults = faults + check_pair(pair, self._hostname, self._clock())
         if any(fault.is_fatal for fault in faults):
-            raise CertificateFaults(faults)
+            raise CertificateFaults(faults, self._options)
         for fault in faults:
             self._log.warning("certificate fault", file=fault.value, reason=fault.reason, remedy=fault.remedy)
         self._take(pair)
@@ -153,7 +160,7 @@ class CertificateStore:
         except OSError as error:
             what = f"the self-signed certificate cannot be kept there: {error.strerror}"
             remedy = "let the service's user write to data_dir"
-            raise CertificateFaults([PairFault(str(self._folder), what, remedy)]) from None
+            raise CertificateFaults([PairFault(str(self._folder), what, remedy)], self._options) from None
 
     def _self_signed(self) -> CertificatePair:
         """Return the pair that was made, or make it: once, whatever number of processes ask."""
