@@ -35,6 +35,14 @@ def uids(pid: int) -> set[str]:
     return set(found[1].split())
 
 
+def is_accepting(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), 10).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def rewrite(server: LiveServer, old: str, new: str) -> None:
     text = server.configuration.read_text()
     assert old in text
@@ -207,6 +215,9 @@ def test_sigterm_answers_who_is_sending(live: Live, sink: CatchingSink) -> None:
         assert server.process
         server.process.terminate()
         server.wait_for_log("stopping")
+        end = time.monotonic() + 10
+        while is_accepting(server.smtpd):
+            assert time.monotonic() < end, "new clients wait in vain for a server that stops"
         talk.write(b"Subject: late\r\n\r\nhello\r\n.\r\n")
         assert talk.readline().startswith(b"250")
         assert talk.readline().startswith(b"421")

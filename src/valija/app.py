@@ -157,7 +157,7 @@ class Worker:
         deadline = loop.time() + STOP_PATIENCE
         await asyncio.gather(*(listener.stop(STOP_PATIENCE / 2) for listener in self._listeners.values()))
         await self._scheduler.stop(max(1.0, deadline - loop.time()))
-        await self._delivery.close()
+        await self._delivery.close(max(1.0, deadline - loop.time()))
         await self._store.close()
         self._passwords.close()
         self._house.accounts.close()

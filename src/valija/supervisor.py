@@ -26,7 +26,7 @@ from valija.channel import Channel
 from valija.config import Config
 from valija.logs import Log, LogBuffer
 from valija.receive.admission import SessionTable
-from valija.sockets import BoundSockets
+from valija.sockets import BoundSockets, close_all
 
 STOP_PATIENCE: Final = 25.0  # seconds for the workers to end their sessions and attempts
 LAST_CALL: Final = 29.0  # after which a worker that still runs is killed
@@ -236,6 +236,7 @@ class Supervisor:
         self._stop.set()
         self._log.info("stopping")
         running = [worker for worker in self._workers if worker.pid and not worker.gone.is_set()]
+        close_all([worker.sockets for worker in self._workers])  # or clients would go on to join their backlogs
         self._tell({"do": "stop"})
         ends = [asyncio.create_task(worker.gone.wait()) for worker in running]
         if ends:

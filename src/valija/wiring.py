@@ -5,6 +5,7 @@ listeners) is handed in by the worker.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import secrets
@@ -140,10 +141,11 @@ class Delivery:
             await self._idle.wait()
         await self.close()
 
-    async def close(self) -> None:
-        """End what is under way."""
-        for agent in self._agents.values():
-            await agent.close()
+    async def close(self, patience: float | None = None) -> None:
+        """End what is under way; a transaction that takes longer than `patience` seconds is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(agent.close() for agent in self._agents.values()))
         await self._resolver.close()
 
 

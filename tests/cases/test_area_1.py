@@ -229,7 +229,7 @@ def test_c024_an_endless_line(site: Site, place: Client, answer: str, octet: byt
         assert heard is None or talk.is_closed()
         assert heard or not has_all, "the server cuts it off"
         others.served.wait(20)
-    assert others.slowest < 2.0
+    assert others.slowest < 5.0
     assert growth.kib < 20 * 1024
 
 

@@ -144,7 +144,7 @@ def test_a_client_that_reads_no_replies(site: Site, command: bytes, tls: bool) -
         sent = flood(client.socket, command * 1000, 1000)
         began = time.monotonic()
         client.settle()
-        assert time.monotonic() - began < 2, "others are served"
+        assert time.monotonic() - began < 5, "others are served"
     print(f"{sent / MIB:.1f} MiB could be sent")
     tell("no replies read", growth.kib, 1)
     assert growth.kib < 12 * KIB

@@ -1,18 +1,16 @@
 """The acceptance of a content: checks, fix-ups, trace field, signature, and the queue. The 250 comes from here only.
 
-    reply = await accept(site, transaction, incoming)
+    reply = await accept(site, envelope, origin, incoming)
 
 What is decided about the content is decided by pure functions of content/ and policy/; what is done in between is in
 the order of DESIGN's way of a message. The incoming content is kept by the queue or discarded, whatever happens.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 from valija.content.dkim import sign
 from valija.content.submission import author_addresses, check_once, fix_up
-from valija.content.trace import check_hops, protocol_keyword, received_field
+from valija.content.trace import check_hops, received_field
 from valija.mail.address import domain_of
 from valija.mail.envelope import Envelope, Recipient
 from valija.mail.job import QueueId
@@ -27,34 +25,24 @@ _NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, try again later")
 _NO_QUEUE = Reply(451, "4.3.0", "The message could not be queued, try again later")
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """The envelope and the circumstances of one content."""
-
-    envelope: Envelope
-    origin: Origin
-    extended: bool
-
-
-async def accept(site: Site, transaction: Transaction, incoming: IncomingContent) -> Reply:
+async def accept(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> Reply:
     """Return the reply to the end of a content: 250 once it is durably queued, or why it is not."""
     try:
-        return await _accept(site, transaction, incoming)
+        return await _accept(site, envelope, origin, incoming)
     finally:
         incoming.discard()
 
 
-async def _accept(site: Site, transaction: Transaction, incoming: IncomingContent) -> Reply:
+async def _accept(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> Reply:
     incoming.finish()
     if incoming.write_error is not None:
         site.log.error("content could not be written", reason=str(incoming.write_error))
         return _NO_ROOM
-    header = _prepare_header(site, transaction, incoming)
+    header = _prepare_header(site, envelope, origin, incoming)
     if isinstance(header, Reply):
-        _log_refusal(site, transaction, header)
+        _log_refusal(site, envelope, origin, header)
         return header
-    queue_id = site.queue.new_id()
-    message = _compose(site, transaction, incoming, header, queue_id)
+    queue_id, message = _compose(site, envelope, origin, incoming, header)
     try:
         await site.queue.submit(queue_id, message)
     except QueueFull as full:
@@ -67,18 +55,18 @@ async def _accept(site: Site, transaction: Transaction, incoming: IncomingConten
     return Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
 
 
-def _prepare_header(site: Site, transaction: Transaction, incoming: IncomingContent) -> bytes | Reply:
+def _prepare_header(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> bytes | Reply:
     """Return the header as it may go on, or why the content can't be taken."""
     header = incoming.header
     refusal = incoming.refusal or check_hops(header)
     if refusal:
         return refusal
-    return _submitted_header(site, transaction, header) if transaction.origin.login else header
+    return _submitted_header(site, envelope, origin, header) if origin.login else header
 
 
-def _submitted_header(site: Site, transaction: Transaction, header: bytes) -> bytes | Reply:
+def _submitted_header(site: Site, envelope: Envelope, origin: Origin, header: bytes) -> bytes | Reply:
     """Return a user's header, its identity checked and its omissions mended (RFC 6409 section 8)."""
-    login = transaction.origin.login
+    login = origin.login
     refusal = check_once(header)
     authors = author_addresses(header)
     if refusal:
@@ -90,9 +78,9 @@ def _submitted_header(site: Site, transaction: Transaction, header: bytes) -> by
         return refusal
     return fix_up(
         header,
-        user_address=_address_of(login, transaction.envelope.reverse_path, site),
+        user_address=_address_of(login, envelope.reverse_path, site),
         hostname=site.hostname,
-        now=transaction.origin.received_at,
+        now=origin.received_at,
         unique=site.unique(),
     )
 
@@ -105,21 +93,16 @@ def _address_of(login: str, reverse_path: str, site: Site) -> str:
 
 
 def _compose(
-    site: Site, transaction: Transaction, incoming: IncomingContent, header: bytes, queue_id: QueueId
-) -> NewMessage:
-    """Return the message as it is queued: aliases followed, trace field and signatures on top."""
-    envelope, origin = transaction.envelope, transaction.origin
-    protocol = protocol_keyword(
-        extended=transaction.extended,
-        tls=origin.tls is not None,
-        authenticated=bool(origin.login),
-        smtputf8=envelope.smtputf8,
-    )
-    origin = msgspec.structs.replace(origin, protocol=protocol)
+    site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent, header: bytes
+) -> tuple[QueueId, NewMessage]:
+    """Return the message as it is queued, and its id: aliases followed, trace field and signatures on top."""
+    queue_id = site.queue.new_id()
     trace = received_field(origin, hostname=site.hostname, queue_id=queue_id, recipients=envelope.recipients)
     signatures = _signatures(site, incoming, header, origin.received_at)
-    envelope = msgspec.structs.replace(envelope, recipients=_expand(site, envelope.recipients))
-    return NewMessage(envelope, incoming.take(trace + signatures + header), origin)
+    recipients = _expand(site, envelope.recipients)
+    if recipients != envelope.recipients:
+        envelope = msgspec.structs.replace(envelope, recipients=recipients)
+    return queue_id, NewMessage(envelope, incoming.take(trace + signatures + header), origin)
 
 
 def _signatures(site: Site, incoming: IncomingContent, header: bytes, now: float) -> bytes:
@@ -171,11 +154,10 @@ def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:
     )
 
 
-def _log_refusal(site: Site, transaction: Transaction, reply: Reply) -> None:
-    origin = transaction.origin
+def _log_refusal(site: Site, envelope: Envelope, origin: Origin, reply: Reply) -> None:
     site.log.info(
         "content refused",
-        reverse_path=f"<{transaction.envelope.reverse_path}>",
+        reverse_path=f"<{envelope.reverse_path}>",
         client=origin.client_address,
         login=origin.login,
         reply=str(reply),

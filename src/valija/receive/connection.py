@@ -36,6 +36,7 @@ _OUR_FAULT = Reply(451, "4.3.0", "Local error in processing, try again later")
 class Door(Protocol):
     """What a connection asks of the listener that it came in by."""
 
+    loop: asyncio.AbstractEventLoop
     site: Site
     rules: ServerRules
     stopping: bool
@@ -90,7 +91,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         listener = self._listener
         tls_first = listener.site.role == "submissions"
-        self.session = Session(listener.site, peer_of(transport))
+        self.session = Session(listener.site, peer_of(transport, with_own_end=listener.site.takes_logins))
         self.machine = ServerMachine(listener.rules, tls_active=tls_first, mechanisms=self.session.mechanisms)
         self.session.machine = self.machine
         refusal = listener.admit(self)
@@ -219,7 +220,7 @@ class Connection(asyncio.Protocol):
     # What waits
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(work)
+        self._task = self._listener.loop.create_task(work)
 
     async def _answer(self, answer: Coroutine[Any, Any, Reply], *, ends_content: bool) -> None:
         try:
@@ -280,8 +281,13 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
 
 
-def peer_of(transport: asyncio.BaseTransport) -> Peer:
-    """Return who is there; under uvloop `peername` may be None, and an unknown address is never trusted."""
+def peer_of(transport: asyncio.BaseTransport, *, with_own_end: bool) -> Peer:
+    """Return who is there; under uvloop `peername` may be None, and an unknown address is never trusted.
+
+    Our own end costs a system call, and is asked for only where logins are told of it.
+    """
     remote = transport.get_extra_info("peername") or ("", 0)
+    if not with_own_end:
+        return Peer(str(remote[0]), int(remote[1]))
     local = transport.get_extra_info("sockname") or ("", 0)
     return Peer(str(remote[0]), int(remote[1]), str(local[0]), int(local[1]))

@@ -42,7 +42,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._counted: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
-        self._time = asyncio.get_running_loop().time
+        self.loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self.use(site)
@@ -61,9 +61,8 @@ class Listener:
 
     async def serve(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on bound sockets."""
-        loop = asyncio.get_running_loop()
         for bound in sockets:
-            server = await loop.create_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
+            server = await self.loop.create_server(lambda: Connection(self), sock=bound, backlog=BACKLOG)
             self._servers.append(server)
         self._sweep()
 
@@ -71,7 +70,7 @@ class Listener:
 
     def now(self) -> float:
         """The loop's clock, in seconds."""
-        return self._time()
+        return self.loop.time()
 
     def tls_context(self) -> ssl.SSLContext:
         """The context for a handshake that begins now."""
@@ -109,12 +108,11 @@ class Listener:
 
         Trusted clients are only given the time that the loop needs to read what is there already.
         """
-        loop = asyncio.get_running_loop()
         pause = self.site.options.greet_pause
         if pause and not self.site.relay.trusts(connection.session.peer.address):
-            loop.call_later(pause, connection.greet)
+            self.loop.call_later(pause, connection.greet)
         else:
-            loop.call_soon(loop.call_soon, connection.greet)
+            self.loop.call_soon(self.loop.call_soon, connection.greet)
 
     # The end
 
@@ -151,4 +149,4 @@ class Listener:
             connection.deadline = now + _LAST_WORDS
             connection.time_out()
         interval = min(1.0, self.site.options.timeout / 4)
-        self._sweeper = asyncio.get_running_loop().call_later(interval, self._sweep)
+        self._sweeper = self.loop.call_later(interval, self._sweep)

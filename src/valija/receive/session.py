@@ -13,12 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from valija.auth.backend import Challenge, ConnectionFacts, Exchange, Malformed, Step, Success, Unavailable, Wrong
+from valija.content.trace import protocol_keyword
 from valija.mail.envelope import Envelope, Recipient
 from valija.mail.origin import Origin, TlsFacts
 from valija.mail.reply import Reply
 from valija.policy.identity import check_envelope
 from valija.policy.relay import Allowed, decide
-from valija.receive.accept import Transaction, accept
+from valija.receive.accept import accept
 from valija.receive.incoming import IncomingContent
 from valija.receive.site import Site
 from valija.smtp.events import (
@@ -54,12 +55,12 @@ Answer = Reply | Coroutine[Any, Any, Reply] | None
 
 
 class Peer(msgspec.Struct, frozen=True, gc=False):
-    """Both ends of the connection; an unknown address is `""`."""
+    """Both ends of the connection; an address that is not known is `""`."""
 
     address: str
     port: int
-    local_address: str
-    local_port: int
+    local_address: str = ""
+    local_port: int = 0
 
 
 class Session:
@@ -226,29 +227,30 @@ class Session:
         incoming, mail = self.incoming, self._mail
         assert incoming is not None
         assert mail is not None
-        transaction = Transaction(
-            envelope=Envelope(
-                mail.reverse_path, tuple(self._recipients), mail.body, mail.smtputf8, mail.ret, mail.envid
-            ),
-            origin=self._origin(),
-            extended=self.machine.extended,
-        )
+        recipients = tuple(self._recipients)
+        envelope = Envelope(mail.reverse_path, recipients, mail.body, mail.smtputf8, mail.ret, mail.envid)
         self.incoming = None  # the content belongs to the acceptance now, which keeps or discards it
         self.is_committing = True
         try:
-            reply = await accept(self.site, transaction, incoming)
+            reply = await accept(self.site, envelope, self._origin(mail.smtputf8), incoming)
         finally:
             self.is_committing = False
             self._drop_transaction()
         self._messages += reply.is_positive
         return reply
 
-    def _origin(self) -> Origin:
+    def _origin(self, smtputf8: bool) -> Origin:
         return Origin(
             role=self.site.role,
             received_at=self.site.clock(),
             client_address=self.peer.address,
             helo=self.machine.hello_name,
+            protocol=protocol_keyword(
+                extended=self.machine.extended,
+                tls=self.tls is not None,
+                authenticated=bool(self.login),
+                smtputf8=smtputf8,
+            ),
             login=self.login,
             rule=", ".join(self._rules),
             tls=self.tls,
