@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import HOST, VALIJA, LiveServer, as_toml, message, service_user
+from tests.live import HOST, VALIJA, LiveServer, as_toml, message, service_user, trust_all
 from tests.ports import free_port
 from tests.sink import CatchingSink
 
@@ -317,6 +317,33 @@ def test_c118_a_bad_dkim_key_is_refused(live: Live) -> None:
     (key, *_) = (server.data_dir / "dkim/example.org").glob("*.pem")
     key.write_text("no key at all\n")
     assert str(key) in serve_refused(server.configuration)
+
+
+def test_c118_damaged_accounts_are_refused_at_the_start_in_one_line(live: Live) -> None:
+    server = live()
+    server.stop()
+    accounts = server.data_dir / "accounts.sqlite3"
+    accounts.write_bytes(b"nonsense" * 1000)
+    (line,) = serve_refused(server.configuration).splitlines()
+    assert str(accounts) in line
+    accounts.unlink()
+    server.start()
+
+
+def test_accounts_that_get_damaged_stop_no_worker_from_starting(live: Live) -> None:
+    server = live()
+    server.add_user("alice@example.org", "secret")
+    accounts = server.data_dir / "accounts.sqlite3"
+    sound = accounts.read_bytes()
+    os.kill(server.pids()[1], signal.SIGSTOP)
+    accounts.write_bytes(b"nonsense" * 1000)
+    os.kill(server.pids()[1], signal.SIGKILL)
+    with smtplib.SMTP_SSL(HOST, server.submissions, timeout=20, context=trust_all()) as client:
+        with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+            client.login("alice@example.org", "secret")
+        assert refused.value.smtp_code == 454
+        accounts.write_bytes(sound)
+        client.login("alice@example.org", "secret")
 
 
 def test_ipv4_and_ipv6_sockets_of_one_port_coexist(live: Live) -> None:

@@ -124,7 +124,7 @@ class Worker:
             config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
         )
         self._passwords = Passwords(threads=max(1, (os.cpu_count() or 1) // config.workers))
-        accounts = Accounts(config.accounts_file)
+        accounts = Accounts(config.accounts_file, create=False)
         signer = DkimKeys(config.dkim_dir, complain=lambda problem: log.error("DKIM key unusable", reason=problem))
         self._delivery = Delivery(config, self._store.spool, log)
         self._scheduler = Scheduler(

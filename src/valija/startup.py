@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, with_fixed_settings
+from valija.auth.database import AccountsUnusable, open_database
 from valija.config import MACHINE, Config, find, parse, read_text
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log
@@ -77,12 +78,21 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     check_data_dir(config.data_dir)
     held.enter_context(_locked(config.data_dir))
     certificates = _certificates(config, pair, log)
+    _check_data(config)
+    ground = Ground(config, certificates, log, buffer)
+    return asyncio.run(_supervise(config, path, bound, ground))
+
+
+def _check_data(config: Config) -> None:
+    """Make the file of accounts where it is missing. Raises Refusal for what lies in the data folder and is damaged."""
     problems: list[str] = []
+    try:
+        open_database(config.accounts_file).close()
+    except AccountsUnusable as unusable:
+        problems.append(str(unusable))
     DkimKeys(config.dkim_dir, complain=problems.append).check()
     if problems:
         raise Refusal("\n".join(problems))
-    ground = Ground(config, certificates, log, buffer)
-    return asyncio.run(_supervise(config, path, bound, ground))
 
 
 async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], ground: Ground) -> int:

@@ -370,6 +370,22 @@ def test_database_that_is_damaged_within(file: Path, accounts: Accounts) -> None
         accounts.remove("user5@example.org")
 
 
+def test_without_create_a_question_waits_for_the_file_to_be_sound(file: Path, accounts: Accounts) -> None:
+    accounts.add(ALICE, "x")
+    accounts.close()
+    sound = file.read_bytes()
+    file.unlink()
+    waiting = Accounts(file, create=False)
+    with pytest.raises(AccountsUnusable, match="No such file"):
+        waiting.exists(ALICE)
+    assert not file.exists()
+    file.write_bytes(b"nonsense" * 1000)
+    with pytest.raises(AccountsUnusable, match="no database of accounts"):
+        waiting.exists(ALICE)
+    file.write_bytes(sound)
+    assert waiting.exists(ALICE)
+
+
 def test_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(AccountsUnusable, match="No such file"):
         Accounts(tmp_path / "nowhere" / "accounts.sqlite3")

@@ -202,6 +202,27 @@ def test_a_settlement_of_a_deleted_message_does_nothing(open_store: OpenStore) -
     play(open_store, scene)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 70, 130])
+def test_many_messages_come_and_leave_at_once(open_store: OpenStore, count: int) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        kept = await put(store, message("kept@example.net"))
+        several = tuple(f"b{number}@example.net" for number in range(3))
+        made = await asyncio.gather(*(put(store, message(*several), claim=True) for _ in range(count)))
+        assert [listed.queue_id for listed in await store.list(1000)] == [kept, *made]
+        assert await store.delete(made[0])  # by hand, while its attempt ran
+        ended = tuple(Settled(number, State.DELIVERED) for number in range(3))
+        receipts = await asyncio.gather(
+            *(store.settle(Settlement(queue_id, ended, ends_message=True)) for queue_id in made)
+        )
+        assert [receipt.removed for receipt in receipts] == [False] + [True] * (count - 1)
+        (listed,) = await store.list(1000)
+        assert listed.queue_id == kept
+        (claim,) = await store.claim(NOW, 10)
+        assert claim.queue_id == kept
+
+    play(open_store, scene)
+
+
 def test_a_message_on_hold_is_not_claimed(open_store: OpenStore) -> None:
     async def scene(store: QueueStore, clock: SetClock) -> None:
         queue_id = await put(store, message())

@@ -89,7 +89,8 @@ class TwoStores(RuleBasedStateMachine):
         reports = (message("alice@example.org", reverse_path="", arrived=self.clock.now),) * data.draw(
             st.integers(0, 2)
         )
-        settlement = Settlement(claim.queue_id, tuple(settled), reports)
+        ended = claim.only and not reports and all(each.state is not State.DEFERRED for each in settled)
+        settlement = Settlement(claim.queue_id, tuple(settled), reports, ends_message=ended)
         self.same(self.memory.settle(settlement), self.sqlite.settle(settlement))
 
     @rule(queue_id=messages, verb=st.sampled_from(["hold", "release_hold", "retry", "delete"]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from tests.queue.samples import NOW, deferred, delivered, failed, message, report
@@ -50,6 +51,21 @@ def test_every_recipient_is_settled_once_in_its_own_way() -> None:
 def test_a_recipient_unaccounted_for_is_a_fault(outcomes: list[Outcome]) -> None:
     with pytest.raises((AssertionError, KeyError)):
         judged(message("a@x.example", "b@x.example"), outcomes)
+
+
+def test_a_message_ends_only_when_nobody_and_nothing_is_left_of_it() -> None:
+    two = message("a@x.example", "b@x.example")
+    both = [delivered(0), delivered(1)]
+    assert judged(two, both).settlement.ends_message
+    assert not judged(two, [delivered(0), deferred(1)]).settlement.ends_message
+    assert not judged(two, [delivered(0), failed(1)]).settlement.ends_message, "a report follows"
+    in_a_file = msgspec.structs.replace(two, content=Content(b"", 10, "0" * 32))
+    assert not judged(in_a_file, both).settlement.ends_message
+    part = Claim(ID, two, (Due(0),), only=False)
+    verdict = settle(
+        part, [delivered(0)], final=False, started=NOW, now=NOW, policy=POLICY, random=0.5, make_report=report
+    )
+    assert not verdict.settlement.ends_message
 
 
 def test_in_doubt_only_what_is_certain_is_recorded() -> None:

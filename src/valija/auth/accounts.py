@@ -62,16 +62,18 @@ def canonical_login(text: str) -> str | None:
 class Accounts:
     """The accounts and aliases in one file. Not for use by several threads at once, nor across a fork.
 
-    Raises AccountsUnusable (auth/database) wherever the file cannot be read or written.
+    Raises AccountsUnusable (auth/database) wherever the file cannot be read or written. With `create` false it is
+    never made, and opened by the first question that finds it sound, so that a damaged one is no reason not to start.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self._path = path
-        self._connection = open_database(path)
+        self._opened = open_database(path) if create else None
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if self._opened is not None:
+            self._opened.close()
 
     # Accounts
 
@@ -191,6 +193,12 @@ class Accounts:
         return bool(self._column("SELECT 1 FROM account WHERE key = ?", key))
 
     # The file
+
+    @property
+    def _connection(self) -> apsw.Connection:
+        if self._opened is None:
+            self._opened = open_database(self._path, create=False)
+        return self._opened
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

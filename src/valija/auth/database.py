@@ -34,10 +34,13 @@ class AccountsUnusable(Exception):
     """The file of accounts cannot be read or written; the message names it and says why."""
 
 
-def open_database(path: Path) -> apsw.Connection:
-    """Open the file, readable for its owner alone. Raises AccountsUnusable."""
+def open_database(path: Path, *, create: bool = True) -> apsw.Connection:
+    """Open the file, readable for its owner alone; with `create` it is made where it is missing.
+
+    Raises AccountsUnusable.
+    """
     try:
-        if not path.exists():
+        if create and not path.exists():
             _create(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o600)

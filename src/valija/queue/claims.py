@@ -48,6 +48,10 @@ class Claims:
         else:
             self._leases.pop(message, None)
 
+    def forget(self, message: int) -> None:
+        """End all leases of a message that is gone."""
+        self._leases.pop(message, None)
+
     def find(self, now: float, limit: int, skip: AbstractSet[str]) -> Sequence[Claim]:
         """Lease and return recipients due at `now` of up to `limit` messages, without those of the hops in `skip`."""
         found: dict[int, None] = {}

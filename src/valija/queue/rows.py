@@ -11,7 +11,8 @@ schema. Used by the store's writer and, in a process of its own, by the command 
 import builtins
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeVar
 
 import apsw
 import msgspec
@@ -23,8 +24,12 @@ from valija.mail.outcome import State
 from valija.queue.identity import from_number
 from valija.queue.store import CRASH_LIMIT, Listed, NewMessage, PendingRecipient, Settled
 
-_INSERT_MESSAGE: Final = "INSERT INTO message VALUES (?, 0, 0, ?, ?, ?, ?)"
-_INSERT_RECIPIENT: Final = "INSERT INTO recipient VALUES (?, ?, ?, ?, 0, 0, 0, '')"
+T = TypeVar("T")
+
+LARGEST_BLOCK: Final = 64  # rows per statement
+
+_MESSAGE: Final = "(?, 0, 0, ?, ?, ?, ?)"
+_RECIPIENT: Final = "(?, ?, ?, ?, 0, 0, 0, '')"
 _END_RECIPIENT: Final = "DELETE FROM recipient WHERE message = ? AND number = ?"
 _DEFER_RECIPIENT: Final = """
 UPDATE recipient SET next_attempt = ?, attempts = attempts + 1, warned = ?, last_reply = ?
@@ -62,6 +67,9 @@ class Effect(msgspec.Struct, frozen=True, gc=False):
     body_file: str = ""
 
 
+REMOVED: Final = Effect(found=True, removed=True)
+
+
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """A message as it was read."""
 
@@ -78,6 +86,10 @@ def new_row(number: int, message: NewMessage, next_hop: Callable[[str], str]) ->
         [(number, place, next_hop(recipient.address), arrived) for place, recipient in enumerate(envelope.recipients)]
     )
     return Row((number, content.size, content.body_file, facts, content.head), recipients)
+
+
+class Gone(Exception):
+    """A message that was to be removed with others is not there."""
 
 
 class Rows:
@@ -103,13 +115,30 @@ class Rows:
         """Return the rows that a statement finds for a message."""
         return self.execute(statement, (number,)).fetchall()
 
-    def insert(self, row: Row) -> None:
-        """Add a message."""
-        self.execute(_INSERT_MESSAGE, row.message)
-        if len(row.recipients) == 1:
-            self.execute(_INSERT_RECIPIENT, row.recipients[0])
-        else:
-            self._connection.executemany(_INSERT_RECIPIENT, row.recipients)
+    def insert(self, *rows: Row) -> None:
+        """Add messages."""
+        self._many("INSERT INTO message VALUES ", _MESSAGE, [row.message for row in rows])
+        self._many("INSERT INTO recipient VALUES ", _RECIPIENT, [each for row in rows for each in row.recipients])
+
+    def settle_all(self, number: int) -> Effect:
+        """Record that an attempt ended for all recipients of a message, none of them deferred."""
+        self.execute("DELETE FROM recipient WHERE message = ?", (number,))
+        ended = self.execute(_END_MESSAGE, (number,)).get
+        return Effect(ended is not None, removed=ended is not None, body_file=ended or "")
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Remove messages with all their recipients. Raises Gone if one of them is not there."""
+        for block in _blocks(numbers):
+            places = ", ".join("?" * len(block))  # nothing else is written into the statements
+            self.execute(f"DELETE FROM recipient WHERE message IN ({places})", block)  # noqa: S608
+            self.execute(f"DELETE FROM message WHERE id IN ({places})", block)  # noqa: S608
+            if self._connection.changes() != len(block):
+                raise Gone
+
+    def _many(self, statement: str, values: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows by as few statements as may be: between two of them the interpreter's lock is fought for."""
+        for block in _blocks(rows):
+            self.execute(statement + ", ".join([values] * len(block)), tuple(chain.from_iterable(block)))
 
     def settle(self, number: int, settled: Sequence[Settled], reports: Sequence[Row]) -> Effect:
         """Record an attempt's effect on recipients, and add the reports; nothing where the message is gone."""
@@ -242,3 +271,12 @@ class Rows:
     def _changes(self, statement: str, number: int) -> bool:
         self.execute(statement, (number,))
         return self._connection.changes() > 0
+
+
+def _blocks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut a sequence into pieces of 1, 2, 4 ... LARGEST_BLOCK items, so that few different statements are needed."""
+    start = 0
+    while left := len(items) - start:
+        size = min(LARGEST_BLOCK, 1 << left.bit_length() - 1)
+        yield items[start : start + size]
+        start += size

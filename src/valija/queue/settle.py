@@ -69,7 +69,9 @@ def settle(
     settled = tuple([judge.settled(due.pop(outcome.number), outcome) for outcome in outcomes])
     assert not due, f"no outcome for the recipients {sorted(due)} of {claim.queue_id}"
     if not judge.news:
-        return Verdict(Settlement(claim.queue_id, settled))
+        ended = all(each.state is not State.DEFERRED for each in settled)
+        ends = ended and claim.only and not claim.message.content.body_file
+        return Verdict(Settlement(claim.queue_id, settled, ends_message=ends))
     reports = tuple([_report(claim, kind, judge.news[kind], now, make_report) for kind in judge.news])
     return Verdict(Settlement(claim.queue_id, settled, reports), tuple(judge.news))
 

@@ -108,7 +108,7 @@ class SqliteStore:
             if body_file:
                 await self._loop.run_in_executor(self._files, self.spool.sync, body_file)
             lease = self._lease_all(number, len(row.recipients)) if claim else None
-            await self._writer.write(lambda: self._rows.insert(row), lease)
+            await self._writer.insert(row, lease)
         except asyncio.CancelledError:
             self._abandon(number, len(message.envelope.recipients))
             raise
@@ -154,6 +154,9 @@ class SqliteStore:
     async def settle(self, settlement: Settlement) -> Receipt:
         """See QueueStore."""
         number = to_number(settlement.queue_id)
+        if settlement.ends_message:
+            effect = await self._writer.remove(number, lambda _: self._claims.forget(number))
+            return Receipt(effect.removed)
         report_ids = tuple([self._ids.next() for _ in settlement.reports])
         reports = [
             new_row(to_number(queue_id), report, self._next_hop)

@@ -91,11 +91,16 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """The effect of one attempt: every recipient of its job exactly once, and the reports that follow from it."""
+    """The effect of one attempt: every recipient of its job exactly once, and the reports that follow from it.
+
+    `ends_message` tells what most settlements are: nobody else is pending, nobody is deferred, nothing is reported, and
+    no file holds the body. Such a message just leaves, and a store may remove many of them at once.
+    """
 
     queue_id: QueueId
     recipients: tuple[Settled, ...]
     reports: tuple[NewMessage, ...] = ()
+    ends_message: bool = False
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):

@@ -1,8 +1,9 @@
 """The one thread that owns a queue file's connection, and commits for all who wait (group commit).
 
     writer = Writer(connection, "worker-0")
-    effect = await writer.write(lambda: rows.insert(row))                   # durable now
-    await writer.write(lambda: rows.settle(...), patient=True)              # durable too, 20 ms later at most
+    await writer.insert(row)                                                # durable now
+    await writer.remove(number)                                             # durable too, 20 ms later at most
+    effect = await writer.write(lambda: rows.settle(...))                   # anything else
     claims = await writer.read(lambda: find_due(...))
     await writer.close()
 
@@ -10,10 +11,13 @@ All that the loop asked for in one of its turns goes over in one piece; the thre
 in one transaction, and one COMMIT, with one sync, answers everybody. While it syncs, the next transaction gathers. What
 is asked for alone is committed alone, at once: nobody waits for a batch, but those who say they are patient.
 
+What comes in thousands, new messages and those that just leave, is written by a few statements for the whole
+transaction: the thread and the loop share the interpreter's lock, and hand it over at each statement.
+
 Where a statement fails, the transaction is rolled back and its pieces are done one by one, so that one fault is one
 caller's. Reads follow the writes they were asked for with, outside of the transaction.
 
-Known weakness: the thread and the loop share the interpreter's lock; a loop that never rests delays commits.
+Known weakness: a loop that never rests delays commits, for the same reason.
 """
 
 import asyncio
@@ -21,26 +25,41 @@ import errno
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 import apsw
 
-from valija.queue.rows import Rows
+from valija.queue.rows import REMOVED, Effect, Row, Rows
 from valija.queue.store import QueueFull
 
 T = TypeVar("T")
 
 _PATIENCE: Final = 0.02  # seconds
+_TURNS: Final = 4  # of the loop
 _CROWD: Final = 256  # so many that are patient are work enough
 
 
 class _Piece(Generic[T]):
-    """Something to do, who waits for it, and what came of it."""
+    """Something to do, who waits for it, and what came of it.
 
-    __slots__ = ("done", "error", "future", "result", "work")
+    `inserts` and `removes` say what `work` does, where that can be done for many pieces at once.
+    """
 
-    def __init__(self, work: Callable[[], T], done: Callable[[T], None] | None, future: asyncio.Future[T]) -> None:
+    __slots__ = ("done", "error", "future", "inserts", "removes", "result", "work")
+
+    def __init__(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None] | None,
+        future: asyncio.Future[T],
+        *,
+        inserts: Row | None = None,
+        removes: int | None = None,
+    ) -> None:
+        self.inserts = inserts
+        self.removes = removes
         self.work = work
         self.done = done
         self.future = future
@@ -66,6 +85,16 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"queue {name}", daemon=True)
         self._thread.start()
 
+    def insert(self, row: Row, done: Callable[[None], None] | None = None) -> asyncio.Future[None]:
+        """Add a message; see `write`."""
+        work = partial(self._rows.insert, row)
+        return self._add(_Piece(work, done, self._loop.create_future(), inserts=row), patient=False)
+
+    def remove(self, number: int, done: Callable[[Effect], None] | None = None) -> asyncio.Future[Effect]:
+        """Remove a message that has no file and nobody to wait for, patiently; see `write`."""
+        work = partial(self._rows.settle_all, number)
+        return self._add(_Piece(work, done, self._loop.create_future(), removes=number), patient=True)
+
     def write(
         self, work: Callable[[], T], done: Callable[[T], None] | None = None, *, patient: bool = False
     ) -> asyncio.Future[T]:
@@ -74,7 +103,9 @@ class Writer:
         `work` may run twice and must only change the file. `done` runs in the thread, after the commit and before
         anything that follows.
         """
-        piece = _Piece(work, done, self._loop.create_future())
+        return self._add(_Piece(work, done, self._loop.create_future()), patient=patient)
+
+    def _add(self, piece: _Piece[T], *, patient: bool) -> asyncio.Future[T]:
         self._writes.append(piece)
         if not patient or len(self._writes) >= _CROWD:
             self._send_soon()
@@ -99,7 +130,14 @@ class Writer:
     def _send_soon(self) -> None:
         if not self._is_sending:
             self._is_sending = True
-            self._loop.call_soon(self._send)
+            self._gather(_TURNS)
+
+    def _gather(self, turns: int) -> None:
+        """Wait some turns of the loop. At rest they pass in microseconds; in a busy one more work joins at each."""
+        if turns:
+            self._loop.call_soon(self._gather, turns - 1)
+        else:
+            self._send()
 
     def _send(self) -> None:
         self._is_sending = False
@@ -154,11 +192,25 @@ class Writer:
 
     def _transact(self, pieces: _Pieces) -> None:
         with self._rows.transaction():
-            for piece in pieces:
-                piece.result = piece.work()
+            if len(pieces) == 1:
+                pieces[0].result = pieces[0].work()
+            else:
+                self._work_together(pieces)
         for piece in pieces:
             if piece.done is not None:
                 piece.done(piece.result)
+
+    def _work_together(self, pieces: _Pieces) -> None:
+        """Do pieces that are nobody's in particular at once, the others in their order. New messages come first."""
+        self._rows.insert(*[piece.inserts for piece in pieces if piece.inserts is not None])
+        leaving: list[int] = []
+        for piece in pieces:
+            if piece.removes is not None:
+                leaving.append(piece.removes)
+                piece.result = REMOVED
+            elif piece.inserts is None:
+                piece.result = piece.work()
+        self._rows.remove(leaving)
 
     def _make_room(self) -> None:
         """Have the write-ahead log begin anew in the blocks it has, so that settlements, which make room, may go on."""
