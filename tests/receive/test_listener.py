@@ -187,14 +187,15 @@ def test_c023_clear_text_to_submissions_gets_no_smtp(run: Any, tmp_path: Path) -
     run(story())
 
 
-def test_stopping_tells_idle_clients_and_lets_a_content_end(run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [2, 900_000])
+def test_stopping_tells_idle_clients_and_lets_a_content_end(run: Any, tmp_path: Path, size: int) -> None:
     async def story() -> None:
         async with reception(tmp_path) as r:
             idle, busy = await greeted(r), await in_data(r)
             stopping = asyncio.create_task(r.listener.stop(10.0))
             assert (await idle.reply()).startswith("421 4.3.2")
             assert await idle.until_closed() == b""
-            busy.send(b"Subject: x\r\n\r\nhi\r\n.\r\n")
+            busy.send(b"Subject: x\r\n\r\n" + b"x" * size + b"\r\n.\r\n")
             assert (await busy.reply()).startswith("250 2.0.0")
             assert (await busy.reply()).startswith("421 4.3.2")
             await asyncio.wait_for(stopping, 5)
@@ -274,6 +275,37 @@ def test_pipelined_commands_behind_a_content_wait_their_turn(run: Any, tmp_path:
             answers = [await d.reply() for _ in range(4)]
             assert [answer[:3] for answer in answers] == ["250", "250", "250", "221"]
             assert "queued as" in answers[0]
+
+    run(story())
+
+
+def test_a_long_pipeline_is_answered_to_its_end(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, recipient_limit=2000) as r:
+            d = await greeted(r)
+            d.send(b"MAIL FROM:<a@remote.example>\r\n" + b"RCPT TO:<b@remote.example>\r\n" * 1500 + b"DATA\r\n")
+            answers = [await d.reply() for _ in range(1502)]
+            assert {answer[:3] for answer in answers[:-1]} == {"250"}
+            assert answers[-1].startswith("354")
+            d.send(b"Subject: x\r\n\r\nhi\r\n.\r\nMAIL FROM:<>\r\n" + b"RCPT TO:<b@remote.example>\r\n" * 500)
+            d.writer.write_eof()
+            answers = [await d.reply() for _ in range(502)]
+            assert {answer[:3] for answer in answers} == {"250"}
+            assert await d.until_closed() == b""
+            assert len(r.queue.only.envelope.recipients) == 1
+
+    run(story())
+
+
+def test_one_client_s_pipeline_lets_others_have_their_turn(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path) as r:
+            greedy, other = await greeted(r), await greeted(r)
+            assert (await greedy.say("MAIL FROM:<a@remote.example>")).startswith("250")
+            greedy.send(b"RCPT TO:<b@remote.example>\r\n" * 30_000)
+            assert (await other.say("NOOP")).startswith("250")
+            (connection,) = (each for each in r.listener._connections if each.session._recipients)
+            assert len(connection.session._recipients) < 1000, "the other was heard before the greedy one was through"
 
     run(story())
 

@@ -17,6 +17,7 @@ from valija.smtp.events import (
     ContentRefused,
     Data,
     Event,
+    GiveWay,
     Hello,
     Mail,
     Rcpt,
@@ -24,7 +25,7 @@ from valija.smtp.events import (
     StartTls,
 )
 from valija.smtp.intake import SWALLOW_LIMIT
-from valija.smtp.server import ServerMachine, ServerRules
+from valija.smtp.server import COMMANDS_AT_ONCE, ServerMachine, ServerRules
 
 SMTPD = ServerRules("mail.local.example", "smtpd")
 SUBMISSIONS = ServerRules("mail.local.example", "submissions")
@@ -572,3 +573,24 @@ def test_c090_smtputf8_holds_for_one_transaction() -> None:
     octets = "MAIL FROM:<a@b.example> SMTPUTF8\r\nRCPT TO:<é@local.example>\r\nRSET\r\n".encode()
     octets += "MAIL FROM:<a@b.example>\r\nRCPT TO:<é@local.example>\r\n".encode()
     assert codes(client, octets) == ["250", "550", "250", "250", "553"]
+
+
+@pytest.mark.parametrize("size", [1, 10, 1_000_000])
+@pytest.mark.parametrize("command", [b"RCPT TO:<alice@local.example>\r\n", b"BDAT 0\r\n", b"BDAT 2\r\n\r\n"])
+def test_after_many_commands_others_have_their_turn(command: bytes, size: int) -> None:
+    client = MachineClient(ServerRules("mail.local.example", "smtpd", recipient_limit=3))
+    octets = ENVELOPE + command * (3 * COMMANDS_AT_ONCE - 3)
+    for start in range(0, len(octets), size):
+        client.send(octets[start : start + size])
+    assert sum(isinstance(event, GiveWay) for event in client.events) == 3
+    assert isinstance(client.events[-1], GiveWay)
+
+
+def test_way_is_given_in_the_midst_of_what_is_held() -> None:
+    machine = ServerMachine(SMTPD)
+    machine.greet()
+    machine.receive(b"NOOP\r\n" * 98 + b"EHLO x\r\n" + b"RSET\r\n" * 2)
+    assert isinstance(machine.next_event(), Hello)
+    assert isinstance(machine.next_event(), GiveWay)
+    assert machine.buffered == len(b"RSET\r\n")
+    assert not machine.in_content

@@ -4,7 +4,7 @@
 
 What the session can answer at once is answered at once; what has to wait (login, TLS, the queue) becomes a task, and
 the machine keeps what arrives meanwhile, up to a bound at which reading is paused. Replies of a pipelined batch leave
-in one write.
+in one write. A long batch is such a task too, between two parts of it: other clients have their turn.
 
 The deadline of a connection (C120) is looked at by the listener's sweep, not by a timer of its own. It is set anew by
 each reply of ours; within a content each octet buys a little time, never more than the whole timeout.
@@ -19,12 +19,13 @@ from typing import Any, Final, Protocol, cast
 from valija.mail.reply import Reply
 from valija.receive.session import Peer, Session
 from valija.receive.site import Site
-from valija.smtp.events import Closing, ContentEnd, StartTls
+from valija.smtp.events import Closing, Event, GiveWay, StartTls
 from valija.smtp.server import ServerMachine, ServerRules
 from valija.tls.contexts import tls_facts
 from valija.tls.starttls import TlsFailed, start_tls
 
 HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
+OCTETS_AT_ONCE: Final = 256 * 1024  # read from one client before others have their turn
 CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
 HANDSHAKE_TIMEOUT: Final = 60.0  # seconds
 
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_held_up",
         "_in_handshake",
         "_listener",
+        "_octets",
         "_reading_paused",
         "_task",
         "deadline",
@@ -81,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._greeted = False
         self._held_up = False  # the peer does not read what we write
         self._reading_paused = False
+        self._octets = 0
         self._ended = ""
         self.deadline = listener.now() + listener.site.options.timeout
 
@@ -119,6 +122,12 @@ class Connection(asyncio.Protocol):
             self._advance()
         elif machine.buffered > HELD_OCTETS:
             self._pause_reading()
+        self._octets += len(data)
+        if self._octets > OCTETS_AT_ONCE and self._task is None and not self.transport.is_closing():
+            # The loop would go on reading from who sends fast enough, some megabytes before it turns to anybody else.
+            self._octets = 0
+            self._pause_reading()
+            self._begin(self._others())
 
     def eof_received(self) -> bool:
         """The client will send no more: finish what is being decided, then go. TLS ends in both directions at once."""
@@ -182,29 +191,32 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Handle events until more octets are needed or something has to be waited for; then write."""
-        machine, session = self.machine, self.session
-        while (event := machine.next_event()) is not None:
-            if isinstance(event, StartTls):
-                self._start_tls()
+        while (event := self.machine.next_event()) is not None:
+            self._take(event)
+            if self._task is not None:
                 return
-            try:
-                answer = session.handle(event)
-            except Exception:
-                answer = self._fault(event.needs_answer)
-            if isinstance(event, Closing):
-                self._ended = self._ended or session.why_ended(event)
-                self._write()
-                self.transport.close()
-                return
-            if answer is None:
-                continue
-            if isinstance(answer, Reply):
-                machine.answer(answer)
-                continue
-            self._write()
-            self._begin(self._answer(answer, ends_content=isinstance(event, ContentEnd)))
-            return
         self._write()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, StartTls):
+            self._start_tls()
+            return
+        if isinstance(event, GiveWay):
+            if self.machine.buffered:
+                self._wait_for(self._others())
+            return
+        try:
+            answer = self.session.handle(event)
+        except Exception:
+            answer = self._fault(event.needs_answer)
+        if isinstance(event, Closing):
+            self._ended = self._ended or self.session.why_ended(event)
+            self._write()
+            self.transport.close()
+        elif isinstance(answer, Reply):
+            self.machine.answer(answer)
+        elif answer is not None:
+            self._wait_for(self._answer(answer))
 
     def _write(self) -> None:
         output = self.machine.take_output()
@@ -219,19 +231,34 @@ class Connection(asyncio.Protocol):
 
     # What waits
 
+    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
+        """Write what there is, and take no event until `work` is done."""
+        self._write()
+        self._begin(work)
+
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = self._listener.loop.create_task(work)
 
-    async def _answer(self, answer: Coroutine[Any, Any, Reply], *, ends_content: bool) -> None:
+    async def _answer(self, answer: Coroutine[Any, Any, Reply]) -> None:
         try:
             reply = await answer
         except Exception:
             reply = self._fault(True) or _OUR_FAULT
+        if not self.transport.is_closing():
+            self.machine.answer(reply)
+        self._go_on()
+
+    async def _others(self) -> None:
+        """Let the loop turn once: whoever else has something to say is heard."""
+        await asyncio.sleep(0)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """What was waited for is done: take what arrived meanwhile."""
         self._task = None
         if self.transport.is_closing():
             return
-        self.machine.answer(reply)
-        if ends_content and self._listener.stopping:
+        if self._listener.stopping and not self.machine.in_content:
             self._ended = "stopped"
             self.machine.shut_down(_STOPPING)
         self._advance()
@@ -275,7 +302,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._reading_paused and not self._held_up:
+        if self._reading_paused and not self._held_up and self.machine.buffered <= HELD_OCTETS:
             self._reading_paused = False
             with contextlib.suppress(RuntimeError):  # closing
                 self.transport.resume_reading()

@@ -98,6 +98,12 @@ class Reset(msgspec.Struct, frozen=True, gc=False):
     needs_answer: ClassVar[bool] = False
 
 
+class GiveWay(msgspec.Struct, frozen=True, gc=False):
+    """Many commands came in a row. If more is held, let other sessions have their turn before the next event."""
+
+    needs_answer: ClassVar[bool] = False
+
+
 class Closing(msgspec.Struct, frozen=True, gc=False):
     """The session ends when the output is flushed: QUIT (`reply` 221), or the machine's 421 or 5yz and its reason."""
 
@@ -118,5 +124,6 @@ Event = (
     | ContentEnd
     | ContentRefused
     | Reset
+    | GiveWay
     | Closing
 )

@@ -25,6 +25,8 @@ The rules:
 7. The limits of smtp/rules end the session with 421 in place of the reply that was due. Errors, refused recipients and
    junk are counted since the last accepted message; failed logins for good.
 
+8. After each COMMANDS_AT_ONCE commands comes GiveWay: one client's pipeline must not keep all others waiting.
+
 Memory: a line costs at most LOGIN_LINE_LIMIT octets, content is passed on as it comes. Octets that arrive while an
 answer is awaited are held: stop reading when `buffered` grows (smtp/conversation cuts off who doesn't).
 
@@ -48,6 +50,8 @@ from valija.smtp.states import IN_A_TRANSACTION, LEGAL, TABLE, TABLE_WITHOUT_LOG
 
 __all__ = ["ServerMachine", "ServerRules"]
 
+COMMANDS_AT_ONCE: Final = 100  # a millisecond's work or two
+
 _TLS_HANDSHAKE: Final = b"\x16\x03"  # how a TLS client begins (RFC 8446 section 5.1)
 
 
@@ -55,6 +59,7 @@ class ServerMachine(Conversation):
     """One connection's state. See the module's rules; nothing here raises for what a client does."""
 
     __slots__ = (
+        "_commands",
         "_content",
         "_left",
         "_mechanisms",
@@ -84,6 +89,7 @@ class ServerMachine(Conversation):
         self._mechanisms = mechanisms
         self._table = TABLE if rules.takes_logins else TABLE_WITHOUT_LOGINS
         self._state = State.START
+        self._commands = 0  # since the last GiveWay
         self._recipients = 0
         self._smtputf8 = False
         self._content: DottedContent | ChunkedContent = DottedContent(rules.size_limit)
@@ -127,6 +133,10 @@ class ServerMachine(Conversation):
     # Reading: each of these returns whether it made progress
 
     def _read_command(self) -> bool:
+        if self._commands >= COMMANDS_AT_ONCE:
+            self._commands = 0
+            self._events.append(events.GiveWay())
+            return True
         if self._state is State.START and self._input.starts_with(_TLS_HANDSHAKE):
             self._end(answers.FOREIGN)
             return True
@@ -134,6 +144,7 @@ class ServerMachine(Conversation):
             line = self._input.take_line()
             if line is None:
                 return False
+            self._commands += 1
             command, argument = commands.split(line)
             refusal = self._table[self._state].get(command, answers.UNKNOWN)
             if refusal is LEGAL:
