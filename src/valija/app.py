@@ -190,15 +190,20 @@ class Worker:
         self._stop.set()  # told to, or the supervisor is gone
 
     def _reload(self, text: str) -> None:
-        """Live by a new configuration. Sessions and attempts that run go on under the old one."""
+        """Live by a new configuration, or, whatever is wrong with it, by the one in force."""
+        try:
+            self._take_up(text)
+        except CertificateFaults as faults:
+            self._log.error("reload refused, the configuration in force stays", reason=str(faults))
+        except Exception:
+            self._log.exception("reload failed, the configuration in force stays")
+
+    def _take_up(self, text: str) -> None:
+        """Swap a new configuration in. Sessions and attempts that run go on under the old one."""
         source = Path(self._config.source)
         written = parse(text, self._config.source, source.absolute().parent, MACHINE)
         config = with_fixed_settings(written, self._config)
-        try:
-            certificates = self._certificates_of(config)
-        except CertificateFaults as faults:
-            self._log.error("reload refused, the configuration in force stays", reason=str(faults))
-            return
+        certificates = self._certificates_of(config)
         for setting in fixed_settings_changed(self._config, written):
             self._log.warning("this change needs a restart", setting=setting)
         retired = asyncio.create_task(self._delivery.retire())
