@@ -127,6 +127,11 @@ class _Tree:
         return Cpu((user + system) / TICKS, system / TICKS)
 
 
+def nobody() -> Usage:
+    """Return an account without processes."""
+    return _Tree()
+
+
 def memory_of(usage: Usage) -> Memory:
     """Return the memory that the processes of an account take now."""
     pss = rss = 0

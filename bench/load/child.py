@@ -1,8 +1,8 @@
 """A generator as a process: started, waited for in bounded time, and its CPU time taken down.
 
-    done = run(["smtp-source", ...], limit=60)
-    done.seconds ; done.cpu ; done.error             # "" where it ended well
-    report = run_own("bench.load.crowd", ["2525", "100"], limit=60).report(CrowdReport)
+done = run(["smtp-source", ...], limit=60)
+done.seconds ; done.cpu ; done.error             # "" where it ended well
+report = run_own("bench.load.crowd", ["2525", "100"], limit=60).report(CrowdReport)
 """
 
 import resource

@@ -56,10 +56,12 @@ class _Sink(asyncio.Protocol):
         self._in_content = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(b"220 sink.test ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
         self._rest += data
         replies = []
         while reply := self._step():

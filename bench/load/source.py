@@ -1,9 +1,9 @@
 """Postfix's smtp-source, which sends, and smtp-sink, which swallows and counts.
 
-    with Sink("127.0.0.1", 2600) as sink:
-        source = Source(port=2525, sessions=20, messages=3000, octets=4096)
-        run(source.command(), limit=60)
-        sink.wait_for(3000, limit=60)
+with Sink("127.0.0.1", 2600) as sink:
+    source = Source(port=2525, sessions=20, messages=3000, octets=4096)
+    run(source.command(), limit=60)
+    sink.wait_for(3000, limit=60)
 """
 
 import os
@@ -61,7 +61,7 @@ class Sink:
         self.port = port
 
     def __enter__(self) -> Self:
-        self._counter = tempfile.NamedTemporaryFile(prefix="valija-bench-sink-", dir="/dev/shm")  # noqa: S108, SIM115
+        self._counter = tempfile.NamedTemporaryFile(prefix="valija-bench-sink-", dir="/dev/shm")
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
         command = [tool("smtp-sink"), *user, "-c", f"{self._address}:{self.port}", _BACKLOG]
         self._process = subprocess.Popen(

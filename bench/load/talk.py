@@ -98,12 +98,12 @@ class Talk(asyncio.Protocol):
         if self._transport:
             self._transport.close()
 
-    # asyncio.Protocol
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclasses of it
 
     def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
         lines = (self._rest + data).split(b"\r\n")
         self._rest = lines.pop()
         for line in lines:
@@ -111,6 +111,7 @@ class Talk(asyncio.Protocol):
                 self._hand_over(line)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
         self._lost = Unexpected(f"the connection was lost: {exc or 'closed'}")
         if self._reply and not self._reply.done():
             self._reply.set_exception(self._lost)

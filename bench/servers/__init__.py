@@ -9,17 +9,19 @@ and is run as its users would: durability, log and limits as it ships. `start` r
 words.
 """
 
-from contextlib import AbstractContextManager
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol
 
 from bench.servers import peer, valija
 from bench.servers.fault import ServerFault
 from bench.setting import Setting
-from bench.usage import Usage
+from bench.usage import Usage, nobody
 
-__all__ = ["Server", "ServerFault", "installed", "start"]
+__all__ = ["STRAIGHT", "VALIJA", "Server", "ServerFault", "installed", "start"]
 
-VALIJA = "valija"
+VALIJA: Final = "valija"
+STRAIGHT: Final = "(none)"
+"""No server at all: the load goes straight to the sink. It tells what the tools need for themselves."""
 
 
 class Server(Protocol):
@@ -30,13 +32,23 @@ class Server(Protocol):
     usage: Usage
 
 
+class _Straight:
+    """The sink in the place of a server."""
+
+    def __init__(self, port: int) -> None:
+        self.smtpd = self.submission = port
+        self.usage = nobody()
+
+
 def installed(setting: Setting) -> list[str]:
     """Return the servers that can be measured here, valija first."""
-    return [VALIJA, *peer.installed(setting.home)]
+    return [VALIJA, *peer.installed(setting.home), STRAIGHT]
 
 
 def start(name: str, setting: Setting, next_hop: int) -> AbstractContextManager[Server]:
     """Start a server with its accounts; `next_hop` is the sink's port."""
     if name == VALIJA:
         return valija.Valija(setting, next_hop, accounts=True)
+    if name == STRAIGHT:
+        return nullcontext(_Straight(next_hop))
     return peer.Peer(name, setting, next_hop)

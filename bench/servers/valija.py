@@ -105,7 +105,7 @@ class Valija:
         command = self.usage.command([*self._program(), "serve", "-c", str(self._configuration)])
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), cwd=self.folder
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd=self.folder
             )
         self.usage.started(self._process.pid)
         wait_for_port(self.smtpd, _START_PATIENCE, self.log, self._process)
@@ -130,7 +130,7 @@ class Valija:
     def run(self, *arguments: str, text: str = "") -> str:
         """Run such a command and return what it prints. Raises ServerFault."""
         done = subprocess.run(
-            self.command(*arguments), input=text, capture_output=True, text=True, env=self._environment(), check=False
+            self.command(*arguments), input=text, capture_output=True, text=True, env=self.environment(), check=False
         )
         if done.returncode:
             raise ServerFault(f"valija {' '.join(arguments)}: {done.stderr}")
@@ -158,7 +158,8 @@ class Valija:
     def _program(self) -> list[str]:
         return [sys.executable, "-c", _PROGRAM]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """Return the environment its programs run in."""
         return {**os.environ, "PYTHONPATH": str(self._setting.source), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _end(self, how: signal.Signals) -> None:

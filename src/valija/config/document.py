@@ -116,7 +116,7 @@ class Table:
 
     def __init__(self, document: Document, name: str, values: Mapping[str, object]) -> None:
         self._document = document
-        self._name = name
+        self.name = name
         self.values = values
         self.known: dict[str, None] = {}
 
@@ -126,7 +126,7 @@ class Table:
         value = self.values.get(key, _ABSENT)
         if value is _ABSENT:
             return default
-        setting = Setting(self._name, key)
+        setting = Setting(self.name, key)
         if later := not_yet(setting, value):
             self._document.refuse(setting, later)
             return default

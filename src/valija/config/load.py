@@ -12,6 +12,7 @@ from valija.config.document import Document
 from valija.config.faults import ConfigError, Setting, SettingFault
 from valija.config.model import Config
 from valija.config.tables import Facts, build
+from valija.config.trust import trust_fault
 
 VARIABLE: Final = "VALIJA_CONFIG"
 PLACES: Final = (Path("valija.toml"), Path("/etc/valija/valija.toml"))
@@ -23,6 +24,7 @@ MACHINE: Final = Facts(
     cores=lambda: len(os.sched_getaffinity(0)),
     gateways=machine.gateways,
     is_local_address=machine.is_local_address,
+    trust_fault=trust_fault,
 )
 
 

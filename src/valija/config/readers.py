@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -37,11 +38,12 @@ def flag(value: object) -> bool:
 
 def choice(*choices: C) -> Reader[C]:
     """Read one of some words."""
+    listed = ", ".join(f'"{one}"' for one in choices)
+    remedy = f"choose one of {listed}" if len(choices) > 1 else f"write {listed}"
 
     def read(value: object) -> C:
         if value not in choices:
-            listed = ", ".join(f'"{one}"' for one in choices)
-            raise refuse(value, "it is none of the choices", f"choose one of {listed}")
+            raise refuse(value, "it is none of the choices", remedy)
         return value
 
     return read
@@ -122,11 +124,22 @@ def each(reader: Reader[T]) -> Reader[tuple[T, ...]]:
 
 
 def endpoint(value: object) -> Endpoint:
-    """Read an address with a port to listen on."""
+    """Read an address with a port to listen on. What no socket could be bound to is refused here, not at the bind."""
     try:
-        return Endpoint.parse(text(value))
+        found = Endpoint.parse(text(value))
     except ValueError as error:
         raise refuse(value, str(error), 'write "0.0.0.0:25", "[::]:25" or "127.0.0.1:2525"') from None
+    address = ip_address(found.host)
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            plain = Endpoint(str(address.ipv4_mapped), found.port)
+            raise refuse(value, "it is an IPv4 address in IPv6 clothes", f'write the IPv4 address, "{plain}"')
+        if address.scope_id or address.is_link_local:
+            what = "it is an address of a single link, where no mail server is looked for"
+            raise refuse(value, what, f'write an address that others can reach, or "[::]:{found.port}" for all')
+    if address.is_multicast:
+        raise refuse(value, "it is a multicast address", "write an address that this machine has")
+    return found
 
 
 def domain(value: object) -> str:
@@ -146,6 +159,30 @@ def user(value: object) -> str:
     if not _USER.fullmatch(name):
         raise refuse(value, "it is not a user's name", 'write a user of the system, such as "valija"')
     return name
+
+
+def judged(reader: Reader[T], judge: Callable[[T], tuple[str, str] | None]) -> Reader[T]:
+    """Read by `reader`; what `judge` then finds wrong, with a reason and a remedy, is refused."""
+
+    def read(value: object) -> T:
+        found = reader(value)
+        if verdict := judge(found):
+            raise refuse(value, *verdict)
+        return found
+
+    return read
+
+
+def folder_path(folder: Path, default: str) -> Reader[str]:
+    """Read the path of a folder that there has to be; `default` is named in the remedy."""
+
+    def read(value: object) -> str:
+        found = path(folder)(value)
+        if not found:
+            raise refuse(value, "it names no folder", f'write a path, or leave it out for "{default}"')
+        return found
+
+    return read
 
 
 def path(folder: Path) -> Reader[str]:

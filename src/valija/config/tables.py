@@ -8,14 +8,15 @@ A table is read by the function that bears its name.
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from valija.auth.options import SaslOptions
 from valija.config import relations
 from valija.config.document import Document, Table
-from valija.config.faults import Refused
+from valija.config.faults import Refused, Setting
+from valija.config.later import available
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.readers import (
     choice,
@@ -25,6 +26,8 @@ from valija.config.readers import (
     endpoint,
     entries,
     flag,
+    folder_path,
+    judged,
     number,
     parsed,
     path,
@@ -43,8 +46,11 @@ from valija.tls.options import TlsOptions
 
 _MEBIBYTE: Final = 1 << 20
 _MOST_WORKERS: Final = 256
+_DATA_DIR: Final = "/var/lib/valija"
 _NETWORKS: Final = ["127.0.0.0/8", "[::1]/128"]
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 a mail server listens to the world; that is its default
+
+C = TypeVar("C", bound=str)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -54,6 +60,7 @@ class Facts(msgspec.Struct, frozen=True):
     cores: Callable[[], int]
     gateways: Callable[[], Collection[Gateway]]
     is_local_address: Callable[[str], bool]
+    trust_fault: Callable[[str], tuple[str, str] | None]
 
 
 def build(document: Document, folder: Path, facts: Facts) -> Config:
@@ -75,7 +82,7 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         domains=top.read("domains", lambda value: _domains(value, hostname), (hostname,)),
         mynetworks=networks[0],
         networks=networks[1],
-        data_dir=Path(top.read("data_dir", path(folder), "") or "/var/lib/valija"),
+        data_dir=Path(top.read("data_dir", folder_path(folder, _DATA_DIR), _DATA_DIR)),
         user=top.read("user", user, "valija"),
         workers=top.read("workers", number(1, _MOST_WORKERS), 0) or min(facts.cores(), _MOST_WORKERS),
         message_size_limit=top.read("message_size_limit", number(1, 1 << 40, "octets"), 50 * _MEBIBYTE),
@@ -84,13 +91,17 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         submissions=_listener(document.table("submissions"), 465),
         sasl=_sasl(document.table("sasl"), folder),
         tls=_tls(document.table("tls"), folder),
-        smtp=_smtp(smtp, folder),
+        smtp=_smtp(smtp, folder, facts.trust_fault),
         relayhost=smtp.read("relayhost", parsed(parse_relayhost), None),
         queue=_queue(document.table("queue")),
         dns=_dns(document.table("dns")),
         log=_log(document.table("log")),
         web=_web(document.table("web")),
     )
+
+
+def _choose(table: Table, key: str, choices: tuple[C, ...], default: C) -> C:
+    return table.read(key, choice(*available(Setting(table.name, key), choices)), default)
 
 
 def _domains(value: object, hostname: str) -> tuple[str, ...]:
@@ -110,7 +121,7 @@ def _networks(value: object, facts: Facts) -> tuple[tuple[str, ...], Networks]:
 
 def _smtpd(table: Table) -> ListenerOptions:
     options = _listener(table, 25)
-    level = table.read("tls_security_level", choice("may", "encrypt", "none"), options.tls_security_level)
+    level = _choose(table, "tls_security_level", ("may", "encrypt", "none"), options.tls_security_level)
     return msgspec.structs.replace(options, tls_security_level=level)
 
 
@@ -132,7 +143,7 @@ def _listener(table: Table, port: int) -> ListenerOptions:
 def _sasl(table: Table, folder: Path) -> SaslOptions:
     default = SaslOptions()
     return SaslOptions(
-        type=table.read("type", choice("accounts", "dovecot", "pam"), default.type),
+        type=_choose(table, "type", ("accounts", "dovecot", "pam"), default.type),
         path=table.read("path", _dovecot_socket(folder), default.path),
     )
 
@@ -148,27 +159,26 @@ def _dovecot_socket(folder: Path) -> Callable[[object], str]:
 def _tls(table: Table, folder: Path) -> TlsOptions:
     default = TlsOptions()
     return TlsOptions(
-        certificate=table.read("certificate", choice("self-signed", "files", "acme"), default.certificate),
+        certificate=_choose(table, "certificate", ("self-signed", "files", "acme"), default.certificate),
         cert_file=table.read("cert_file", path(folder), default.cert_file),
         key_file=table.read("key_file", path(folder), default.key_file),
         acme_directory=table.read("acme_directory", text, default.acme_directory),
         acme_email=table.read("acme_email", text, default.acme_email),
-        acme_challenge=table.read("acme_challenge", choice("http-01", "tls-alpn-01", "dns-01"), default.acme_challenge),
+        acme_challenge=_choose(table, "acme_challenge", ("http-01", "tls-alpn-01", "dns-01"), default.acme_challenge),
         acme_ca_file=table.read("acme_ca_file", path(folder), default.acme_ca_file),
     )
 
 
-def _smtp(table: Table, folder: Path) -> SmtpOptions:
+def _smtp(table: Table, folder: Path, trust_fault: Callable[[str], tuple[str, str] | None]) -> SmtpOptions:
     default = SmtpOptions()
+    trusted = judged(path(folder), lambda written: trust_fault(written) if written else None)
     return SmtpOptions(
-        tls_security_level=table.read(
-            "tls_security_level",
-            choice("none", "may", "encrypt", "verify", "secure"),
-            default.tls_security_level,
+        tls_security_level=_choose(
+            table, "tls_security_level", ("none", "may", "encrypt", "verify", "secure"), default.tls_security_level
         ),
         port=table.read("port", number(1, 65_535), default.port),
         starttls_timeout=table.read("starttls_timeout", duration("0.1s", "1h"), default.starttls_timeout),
-        tls_ca_file=table.read("tls_ca_file", path(folder), default.tls_ca_file),
+        tls_ca_file=table.read("tls_ca_file", trusted, default.tls_ca_file),
         connect_timeout=table.read("connect_timeout", duration("0.1s", "1h"), default.connect_timeout),
         destination_concurrency_limit=table.read(
             "destination_concurrency_limit", number(1, 10_000), default.destination_concurrency_limit
@@ -197,8 +207,8 @@ def _dns(table: Table) -> DnsOptions:
 def _log(table: Table) -> LogOptions:
     default = LogOptions()
     return LogOptions(
-        level=table.read("level", choice("debug", "info", "warning", "error"), default.level),
-        format=table.read("format", choice("text", "json"), default.format),
+        level=_choose(table, "level", ("debug", "info", "warning", "error"), default.level),
+        format=_choose(table, "format", ("text", "json"), default.format),
     )
 
 
