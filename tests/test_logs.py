@@ -1,6 +1,7 @@
 """The log: forms, escapes, secrets, limits, and what happens when nobody can read it."""
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valija.logs import MAX_LINE, Format, Log, LogBuffer, build_log
+from valija.logs import MAX_LINE, Format, Log, LogBuffer, build_log, take_in_libraries
 
 FORMS: tuple[Format, ...] = ("text", "json")
 DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -257,3 +258,20 @@ def test_a_forked_process_does_not_repeat_its_parents_lines(recorder: Recorder) 
     os.waitpid(pid, 0)
     log.info("after")
     assert [" ".join(line.split()[2:]) for line in recorder.lines()] == ["in the child", "before", "after"]
+
+
+def test_what_libraries_say_becomes_a_line_of_ours(recorder: Recorder) -> None:
+    before = logging.getLogger().handlers[:]
+    try:
+        take_in_libraries(recorder.log())
+        try:
+            raise ValueError("oh\nno")
+        except ValueError:
+            logging.getLogger("asyncio").exception("it\nbroke")
+        logging.getLogger("quiet").info("unheard")
+    finally:
+        logging.basicConfig(handlers=before, force=True)
+    (line,) = recorder.lines()
+    assert "library" in line
+    assert r'message="it\nbroke"' in line
+    assert "ValueError" in line

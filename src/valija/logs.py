@@ -72,6 +72,17 @@ def build_log(level: Level, form: Format, buffer: "LogBuffer") -> Log:
     return log
 
 
+def take_in_libraries(log: Log) -> None:
+    """Have what libraries say by Python's own logging, the event loop's complaints among it, become lines of ours."""
+    import logging
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log.warning("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info or None)
+
+    logging.basicConfig(handlers=[Handler(logging.WARNING)], level=logging.WARNING, force=True)
+
+
 class LogBuffer:
     """Where lines are gathered and written: a file descriptor, 2 for standard error. Safe to use from any thread."""
 

@@ -22,7 +22,7 @@ from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, 
 from valija.auth.database import AccountsUnusable, open_database
 from valija.config import MACHINE, Config, find, parse, read_text
 from valija.dkim_keys import DkimKeys
-from valija.logs import Log, LogBuffer, build_log
+from valija.logs import Log, LogBuffer, build_log, take_in_libraries
 from valija.privileges import (
     Account,
     PrivilegeError,
@@ -51,6 +51,7 @@ def serve(config: Config, path: Path | None) -> int:
     """Run the server in the foreground until SIGTERM; return the exit status."""
     buffer = LogBuffer(2)
     log = build_log(config.log.level, config.log.format, buffer)
+    take_in_libraries(log)
     try:
         with contextlib.ExitStack() as held:
             return _serve(config, path, log, buffer, held)

@@ -8,6 +8,8 @@ from valija.smtp import answers, commands
 from valija.smtp.commands import Chunk, Refused
 from valija.smtp.events import Auth, Mail
 
+OFFERED = ("PLAIN", "LOGIN", "SCRAM-SHA-256")
+
 
 def refusal_of_mail(argument: str, *, extended: bool = True) -> Reply:
     with pytest.raises(Refused) as caught:
@@ -233,22 +235,23 @@ def test_vrfy() -> None:
 
 
 def test_auth() -> None:
-    assert commands.auth("plain") == Auth("PLAIN", None)
-    assert commands.auth("PLAIN =") == Auth("PLAIN", b"")
-    assert commands.auth("SCRAM-SHA-256  AGE=") == Auth("SCRAM-SHA-256", b"\0a")
+    assert commands.auth("plain", OFFERED) == Auth("PLAIN", None)
+    assert commands.auth("PLAIN =", OFFERED) == Auth("PLAIN", b"")
+    assert commands.auth("FOO !!!", OFFERED) == Auth("FOO", None)
+    assert commands.auth("SCRAM-SHA-256  AGE=", OFFERED) == Auth("SCRAM-SHA-256", b"\0a")
 
 
 @pytest.mark.parametrize("argument", ["", "PLAIN AA== AA==", "PL:AIN", "X" * 21])
 def test_auth_syntax(argument: str) -> None:
     with pytest.raises(Refused) as caught:
-        commands.auth(argument)
+        commands.auth(argument, OFFERED)
     assert caught.value.reply is answers.BAD_AUTH
 
 
 @pytest.mark.parametrize("response", ["==", "A", "AA=A", "AAAA=", "AAAA====", "A=AA", "AA==AA==", "AA", "A-_A", "AÅA="])
 def test_auth_with_bad_base64(response: str) -> None:
     with pytest.raises(Refused) as caught:
-        commands.auth(f"PLAIN {response}")
+        commands.auth(f"PLAIN {response}", OFFERED)
     assert caught.value.reply is answers.BAD_BASE64
 
 

@@ -3,8 +3,10 @@
 Each module of this package adds its commands to the group made here; what they need is imported when they run.
 """
 
+import errno
 import os
 import sys
+from typing import Final
 
 import click
 
@@ -22,6 +24,10 @@ for module in (serve, check, users, queue, aliases, dkim, server):
     module.add_to(cli)
 
 
+# What writing an answer to a full or broken disk comes to. Any other OSError that gets here is a fault of ours.
+_CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process: exit status 0, 1 (it says no) or 2 (wrong usage)."""
     try:
@@ -36,9 +42,19 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("valija: interrupted", err=True)
         sys.exit(1)
     except BrokenPipeError:
-        # The reader of our output has gone (`valija queue list | head`); the interpreter shall not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # the reader has gone (`valija queue list | head`) and knows that
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE or error.filename is not None:
+            raise
+        _forget_output()
+        click.echo(f"valija: the answer cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _forget_output() -> None:
+    """Let what is still to be written go nowhere: the interpreter would complain of it at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain_usage(error: click.UsageError) -> None:

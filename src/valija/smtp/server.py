@@ -310,7 +310,7 @@ class ServerMachine(Conversation):
     def _auth(self, argument: str) -> None:
         self._input.forget_used()
         try:
-            self._events.append(commands.auth(argument))
+            self._events.append(commands.auth(argument, self._mechanisms()))
         except Refused as fault:
             if fault.reply is not answers.BAD_BASE64:
                 raise
