@@ -53,6 +53,7 @@ _CUTS: Final = (8192, 2048, 512, 128, 32)  # characters a value may keep, tried 
 _WRITE_PATIENCE: Final = 0.1  # seconds to wait for a non-blocking descriptor
 
 _SECRET_WORDS: Final = frozenset({"password", "passwd", "secret", "token", "response"})
+_SHORT: Final = 64  # characters of a text whose written form is worth keeping
 _HIDDEN: Final = "[hidden]"
 _BARE = re.compile(r"[!#-<>-\[\]-~]+", re.ASCII)  # printable ASCII but blank, quote, equals sign, backslash
 _TEXT_LEVELS: Final = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error", "critical": "fatal"}
@@ -187,14 +188,23 @@ def _text_line(head: str, event: str, values: EventDict, limit: int) -> bytes:
     parts = [head, _text_event(event if len(event) <= limit else _cut(event, limit))]
     separator = "  "
     for key, value in values.items():
-        name, hidden = _key(key)
-        text = _HIDDEN if hidden else value if type(value) is str else _text_of(value)
+        text = value if type(value) is str else _text_of(value)
         if len(text) > limit:
             text = _cut(text, limit)
-        parts.append(f"{separator}{name}={text if _BARE.fullmatch(text) else _quoted(text)}")
+        parts.append(separator + (_short_pair(key, text) if len(text) <= _SHORT else _pair(key, text)))
         separator = " "
     parts.append("\n")
     return "".join(parts).encode()
+
+
+def _pair(key: str, text: str) -> str:
+    name, hidden = _key(key)
+    if hidden:
+        text = _HIDDEN
+    return f"{name}={text if _BARE.fullmatch(text) else _quoted(text)}"
+
+
+_short_pair = lru_cache(maxsize=4096)(_pair)  # most of a line's pairs stand in the next one again
 
 
 @lru_cache(maxsize=256)
