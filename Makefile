@@ -1,5 +1,5 @@
 # Thin aliases; the scripts are the truth.
-.PHONY: setup run test lint format lock
+.PHONY: setup run test lint format lock bench
 
 setup:
 	scripts/setup --dev
@@ -17,3 +17,5 @@ format: setup
 	.venv/bin/ruff format
 lock:
 	scripts/lock
+bench:
+	bench/run

@@ -14,10 +14,12 @@ import msgspec
 
 from bench import page, quick, sandbox
 from bench.machine import Machine
+from bench.plot import as_svg
 from bench.results import Results, Run, save
 from bench.rounds import measure
 from bench.servers import installed
 from bench.setting import TINY, Scale, Setting, home
+from bench.summary import summarise
 from bench.table import as_markdown
 from bench.usage import open_usage
 from bench.works import WORKS
@@ -37,7 +39,7 @@ def main() -> None:
 @click.option("--tiny", is_flag=True, help="A few dozen messages each: only to see that it works.")
 @click.option("--write", is_flag=True, help="Put the results into docs/performance.md.")
 def run(works: Sequence[str], *, rounds: int, servers: Sequence[str], deep: int, tiny: bool, write: bool) -> None:
-    """Measure WORKs, all by default, and print the tables."""
+    """Measure WORKs, all by default, and print the tables; they stay in BENCH_HOME, with a picture."""
     folder = _enter()
     scale = TINY if tiny else msgspec.structs.replace(Scale(), deep=deep)
     setting = Setting(folder, scale, say=_say)
@@ -55,7 +57,10 @@ def run(works: Sequence[str], *, rounds: int, servers: Sequence[str], deep: int,
             runs.append(each)
             save(folder / "results.json", [Results(machine, accounting, runs)])
     results = Results(machine, accounting, runs)
-    click.echo(as_markdown([results]))
+    table = as_markdown([results])
+    (folder / "results.md").write_text(table)
+    (folder / "results.svg").write_text(as_svg(summarise(runs)))
+    click.echo(table)
     if write:
         page.write(results)
         _say("docs/performance.md is written")
@@ -64,7 +69,7 @@ def run(works: Sequence[str], *, rounds: int, servers: Sequence[str], deep: int,
 @main.command("quick")
 @click.argument("revision", default="HEAD")
 @click.option("--rounds", default=5, show_default=True)
-@click.option("--messages", default=4000, show_default=True)
+@click.option("--messages", default=8000, show_default=True)
 def compare(revision: str, rounds: int, messages: int) -> None:
     """Compare this working tree with a REVISION."""
     folder = _enter()
@@ -80,8 +85,9 @@ def compare(revision: str, rounds: int, messages: int) -> None:
 def _enter() -> Path:
     """Go to a place of its own where that can be had, and make it habitable; return the work folder."""
     if sandbox.is_possible() and not sandbox.is_inside():
-        sandbox.enter(["-m", "bench", *sys.argv[1:]])
-    signal.signal(signal.SIGTERM, _leave)
+        sys.exit(sandbox.enter(["-m", "bench", *sys.argv[1:]]))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     folder = home()
     if sandbox.is_inside():
         sandbox.prepare(folder)
@@ -103,7 +109,9 @@ def _names() -> AbstractContextManager[object]:
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End as for Ctrl-C, so that everything started is stopped."""
+    """End as for Ctrl-C, once, so that everything started is stopped."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -67,7 +67,7 @@ def as_svg(rows: Sequence[Row]) -> str:
             parts.append("</g>")
         top += max(panel.height for panel in line) + _GAP
     width = _COLUMNS * _PANEL_WIDTH + (_COLUMNS - 1) * _GAP
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" role="img">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 -4 {width + 16} {top}" width="{width}" role="img">'
     return "\n".join(
         [head, "<title>valija and its peers, measured</title>", f"<style>{_STYLE}\n</style>", *parts, "</svg>\n"]
     )

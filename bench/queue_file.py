@@ -1,9 +1,10 @@
 """A deep queue, made by the store's own code: deferred messages of one recipient each, over many domains.
 
     fill(data_dir / "queue", workers=2, recipients=1_000_000, domains=10_000, now=time.time())
-    add_due(data_dir / "queue", "b@dst.test", 10, now=time.time())
+    give(data_dir, "nobody")                           # the files are the caller's: the server becomes another user
+    add(data_dir / "queue", "b@dst.test", 10, next_attempt=time.time() + 5)
 
-The server must not run meanwhile. The files are the caller's; `give` hands them to the user that the server becomes.
+A server must not run while its queue is filled; a few messages may be added while it runs.
 """
 
 import os
@@ -24,7 +25,7 @@ from valija.mail.outcome import State
 from valija.queue.identity import IdSource, to_number
 from valija.queue.paths import QueuePaths
 from valija.queue.rows import Rows, new_row
-from valija.queue.schema import open_or_replace
+from valija.queue.schema import open_file, open_or_replace
 from valija.queue.store import NewMessage, Settled
 
 _BATCH = 5000  # messages a transaction
@@ -42,15 +43,14 @@ def fill(folder: Path, workers: int, recipients: int, domains: int, now: float) 
         _fill_one(QueuePaths(folder, worker), share, domains, now)
 
 
-def add_due(folder: Path, address: str, count: int, now: float) -> None:
-    """Add deferred messages to the first worker's file whose next attempt is due."""
-    paths = QueuePaths(folder, 0)
-    connection, _ = open_or_replace(paths.database, now)
+def add(folder: Path, address: str, count: int, next_attempt: float) -> None:
+    """Add deferred messages to the first worker's file, due at `next_attempt`."""
+    connection = open_file(QueuePaths(folder, 0).database)
     rows = Rows(connection)
     ids = IdSource(0, time.time, rows.largest())
     with rows.transaction():
         for _ in range(count):
-            _add(rows, ids, _message(address, now - _AGE), now - 1.0)
+            _add(rows, ids, _message(address, next_attempt - _AGE), next_attempt)
     connection.close()
 
 

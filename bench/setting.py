@@ -23,15 +23,16 @@ def home() -> Path:
 class Scale(msgspec.Struct, frozen=True):
     """Counts of messages and sessions, sizes in octets, times in seconds.
 
-    `messages` of the relay works at many sessions, `lone_messages` at one; `submissions`; `large`: size and count;
-    `idle` sessions; `lonely` messages of the latency work; `crowd` sessions, of which `active` send for
-    `crowd_seconds`; `deep` recipients over `domains`; `stalled` messages for a host that never speaks.
+    `messages` of the relay works at many sessions, `lone_messages` at one; `submissions` by so many `accounts`;
+    `large`: size and count; `idle` sessions; `lonely` messages of the latency work; `crowd` sessions, of which `active`
+    send for `crowd_seconds`; `deep` recipients over `domains`; `stalled` messages for a host that never speaks.
     """
 
     octets: int = 4096
     messages: int = 4000
     lone_messages: int = 2000
     submissions: int = 1500
+    accounts: int = 50
     large: tuple[tuple[int, int], ...] = ((_MIB, 200), (25 * _MIB, 40))
     idle: int = 1000
     lonely: int = 300
@@ -41,7 +42,7 @@ class Scale(msgspec.Struct, frozen=True):
     deep: int = 1_000_000
     domains: int = 10_000
     stalled: int = 100_000
-    limit: float = 120.0
+    limit: float = 45.0
     """The longest that one run may take; what has not arrived by then is a fault that the table names."""
 
 
@@ -50,6 +51,7 @@ TINY = Scale(
     messages=60,
     lone_messages=20,
     submissions=20,
+    accounts=2,
     large=((1 << 18, 4),),
     idle=20,
     lonely=5,

@@ -113,7 +113,9 @@ def test_an_empty_folder_of_roots_is_given_and_a_used_one_is_not(open_folder: Pa
     assert in_child(lambda: enter_data_dir(empty, "nobody")) is None
     answer = in_child(lambda: enter_data_dir(used, "nobody"))
     assert isinstance(answer, str)
-    assert answer.startswith(f"PrivilegeError: user 'nobody' cannot use '{used}', which belongs to 'root'")
+    assert answer.startswith(
+        f"PrivilegeError: data_dir = \"{used}\": user 'nobody' cannot use '{used}', which belongs to 'root'"
+    )
     assert f"chown -R nobody {used}" in answer
     assert used.stat().st_uid == 0
 
@@ -143,12 +145,28 @@ def test_someone_elses_folder_is_refused_with_the_way_out(open_folder: Path) -> 
     assert "run this as root or as 'root'" in answer
 
 
-def test_a_file_in_the_way_is_no_traceback(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_named_with_its_setting_and_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PrivilegeError, match="cannot make data_dir"):
-        prepare_data_dir(tmp_path / "file" / "data", Account("x", os.geteuid(), os.getegid(), ()))
-    with pytest.raises(PrivilegeError, match="cannot make data_dir"):
-        prepare_data_dir(tmp_path / "file", Account("x", os.geteuid(), os.getegid(), ()))
+    for path in (tmp_path / "file" / "data", tmp_path / "file"):
+        with pytest.raises(PrivilegeError) as refused:
+            prepare_data_dir(path, Account("x", os.geteuid(), os.getegid(), ()))
+        assert str(refused.value).startswith(f'data_dir = "{path}": the folder cannot be made (')
+        assert str(refused.value).endswith("; something else lies there: move it away, or name a folder")
+
+
+@as_root
+def test_a_folder_that_may_not_be_made_comes_with_setting_and_remedy(open_folder: Path) -> None:
+    path = open_folder / "data"
+
+    def act() -> object:
+        drop(find_account("nobody"))
+        enter_data_dir(path, "nobody")
+        return None
+
+    assert in_child(act) == (
+        f'PrivilegeError: data_dir = "{path}": the folder cannot be made (Permission denied); '
+        "start valija as root, or name a folder that its user may write to"
+    )
 
 
 def test_an_own_folder_is_fine(tmp_path: Path) -> None:

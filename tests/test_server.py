@@ -157,6 +157,47 @@ def test_a_worker_that_dies_after_a_reload_does_not_bring_back_the_old_configura
         assert client.rcpt("b@remote.example")[0] == 554
 
 
+def test_the_status_is_that_of_the_configuration_in_force(live: Live) -> None:
+    server = live()
+    rewrite(server, '"mail.example.org"', '"renamed.example.org"')
+    assert server.valija("reload").returncode == 0
+    status = json.loads(server.valija("status", "--json").stdout)
+    assert status["hostname"] == "renamed.example.org"
+    assert status["listening"]["smtpd"] == [f"{HOST}:{server.smtpd}"]
+
+
+@as_root
+def test_a_configuration_that_only_root_can_read_is_warned_of(live: Live) -> None:
+    if service_user() == "root":
+        pytest.skip("nobody cannot read this checkout")
+    server = live()
+    assert not re.search(r"reload \(SIGHUP\) will be refused", server.log.text)
+    server.stop()
+    server.configuration.chmod(0o600)
+    server.start()
+    server.wait_for_log(r"cannot read this file: a reload \(SIGHUP\) will be refused.*chmod 0640")
+
+
+@as_root
+def test_authorities_that_only_root_can_read_are_refused(live: Live) -> None:
+    if service_user() == "root":
+        pytest.skip("nobody cannot read this checkout")
+    from tests.ca import CertificateAuthority
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o755)
+        trusted = CertificateAuthority().write_root(Path(name) / "ca.pem")
+        server = live({"smtp": {"tls_ca_file": str(trusted)}})
+        server.stop()
+        trusted.chmod(0o600)
+        refused = server.valija("serve")
+        assert refused.returncode == 1
+        assert (
+            f'valija: [smtp] tls_ca_file = "{trusted}": {trusted} cannot be read (Permission denied); '
+            in refused.stderr
+        )
+
+
 def test_c115_a_worker_that_dies_after_a_renewal_does_not_bring_back_the_old_certificate(live: Live) -> None:
     from tests.ca import CertificateAuthority
 

@@ -45,10 +45,10 @@ def installed(setting: Setting) -> list[str]:
     return [VALIJA, *peer.installed(setting.home), STRAIGHT]
 
 
-def start(name: str, setting: Setting, next_hop: int) -> AbstractContextManager[Server]:
-    """Start a server with its accounts; `next_hop` is the sink's port."""
+def start(name: str, setting: Setting, next_hop: int, *, accounts: int = 0) -> AbstractContextManager[Server]:
+    """Start a server; `next_hop` is the sink's port. Its accounts u1@src.test ... have the passwords secret1 ..."""
     if name == VALIJA:
-        return valija.Valija(setting, next_hop, accounts=True)
+        return valija.Valija(setting, next_hop, accounts=accounts)
     if name == STRAIGHT:
         return nullcontext(_Straight(next_hop))
     return peer.Peer(name, setting, next_hop)

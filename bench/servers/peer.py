@@ -53,7 +53,7 @@ class Peer:
         self.submission = self.smtpd + 1
         self._folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=setting.home))
         self._folder.chmod(0o755)
-        self._log = self._folder / "log"
+        self._log = self._folder / "output"
         self._account = open_usage()
         self.usage: Usage
 

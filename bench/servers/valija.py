@@ -1,6 +1,6 @@
 """valija as it ships, on ports and in a folder of its own.
 
-    with Valija(setting, next_hop=2600, accounts=True) as server: ...
+    with Valija(setting, next_hop=2600, accounts=50) as server: ...
     with Valija(setting, settings={"workers": 1}, folder=kept) as server:
         server.stop() ; server.start()
 
@@ -27,7 +27,6 @@ from bench.usage import Usage, end_processes, open_usage
 
 Settings = Mapping[str, Any]
 
-ACCOUNTS = 50
 _START_PATIENCE = 60.0  # seconds
 _STOP_PATIENCE = 35.0
 _PROGRAM = "import sys; from valija.cli.main import main; sys.argv[0] = 'valija'; main()"
@@ -50,7 +49,7 @@ class Valija:
         setting: Setting,
         next_hop: int = 0,
         *,
-        accounts: bool = False,
+        accounts: int = 0,
         settings: Settings | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -87,8 +86,7 @@ class Valija:
     def __enter__(self) -> Self:
         self.usage = self._account.__enter__()
         try:
-            if self._accounts:
-                self._add_accounts()
+            self._add_accounts()
             self.start()
         except BaseException:
             self._clear()
@@ -152,7 +150,7 @@ class Valija:
         raise ServerFault(f"no {words!r} in its log after {patience:.0f} s")
 
     def _add_accounts(self) -> None:
-        for number in range(1, ACCOUNTS + 1):
+        for number in range(1, self._accounts + 1):
             self.run("user", "add", f"u{number}@src.test", "--password-stdin", text=f"secret{number}\n")
 
     def _program(self) -> list[str]:

@@ -28,6 +28,7 @@ _SESSIONS = 20
 _PAGE = 500  # messages
 _QUIET_PATIENCE = 60.0  # seconds
 _DUE = 10  # messages
+_DOWN = 1.5  # seconds
 
 
 def _measure(setting: Setting, _: str) -> Iterator[Measured]:
@@ -89,10 +90,10 @@ def _first_page(server: Valija) -> Measured:
 
 def _restart(case: str, server: Valija, end: Callable[[], None], sink: Sink, limit: float) -> Measured:
     """End the server, have some recipients fall due meanwhile, and measure from its start to the first arrival."""
+    due = time.time() + _DOWN
+    queue_file.add(server.folder / "data" / "queue", "b@dst.test", _DUE, due)
     end()
-    queue = server.folder / "data" / "queue"
-    queue_file.add_due(queue, "b@dst.test", _DUE, time.time())
-    queue_file.give(queue, python_user())
+    time.sleep(max(0.0, due - time.time()))
     swallowed, began = sink.count(), time.monotonic()
     server.start()
     started = time.monotonic() - began

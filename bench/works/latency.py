@@ -22,7 +22,7 @@ _SENDER = "u1@src.test"
 
 def _measure(setting: Setting, name: str) -> Iterator[Measured]:
     sink = free_ports(1)
-    with start(name, setting, sink) as server:
+    with start(name, setting, sink, accounts=1) as server:
         yield _lonely(server, sink, setting.scale, submission=False)
         if name in (VALIJA, "postfix-dovecot"):
             yield _lonely(server, sink, setting.scale, submission=True)

@@ -22,6 +22,8 @@ from bench.usage import Cpu, Usage, memory_of, wait_until_quiet
 _QUIET_PATIENCE = 5.0  # seconds; removals from the queue may follow the last delivery
 _WARM_UP_PATIENCE = 20.0
 _A_WHOLE_CORE = 0.9
+_FEWEST = 50  # messages
+_LONGEST = 15.0  # seconds
 _PEAK_INTERVAL = 0.1  # seconds
 
 
@@ -32,13 +34,22 @@ class Relayed(msgspec.Struct, frozen=True):
     note: str
 
 
-def warm_up(port: int, sink: Sink, messages: int = 50, recipient: str = "b@dst.test") -> None:
-    """Send some messages first. Raises LoadFault where they do not arrive: such a server can't be measured."""
-    before = sink.count()
-    source = Source(port, sessions=5, messages=messages, octets=1024, recipient=recipient)
+def warm_up(port: int, sink: Sink, messages: int = 50) -> float:
+    """Send some messages first; return how many a second arrived.
+
+    Raises LoadFault where they do not arrive: such a server can't be measured.
+    """
+    before, began = sink.count(), time.monotonic()
+    source = Source(port, sessions=5, messages=messages, octets=1024)
     done = child.run(source.command(), _WARM_UP_PATIENCE)
     if done.error or not sink.wait_for(before + messages, time.monotonic() + _WARM_UP_PATIENCE):
         raise LoadFault(f"warm-up: {sink.count() - before} of {messages} messages arrived; {done.error}")
+    return messages / (time.monotonic() - began)
+
+
+def bounded(messages: int, rate: float) -> int:
+    """Return how many messages to measure with: fewer than wanted for a server that would take minutes."""
+    return min(messages, max(_FEWEST, int(rate * _LONGEST)))
 
 
 def relay(server: Server, sink: Sink, source: Source, limit: float) -> Relayed:
@@ -52,9 +63,9 @@ def relay(server: Server, sink: Sink, source: Source, limit: float) -> Relayed:
     wait_until_quiet(server.usage, _QUIET_PATIENCE)
     figures = {
         "rate": arrived / seconds,
-        "accepted": 0.0 if done.error else source.messages / done.seconds,
+        **({} if done.error else {"accepted": source.messages / done.seconds}),
         **cpu_figures(server.usage.cpu() - cpu, arrived),
-        "pss": float(memory_of(server.usage).pss),
+        **({"pss": float(memory_of(server.usage).pss)} if server.usage.pids() else {}),
         "generator": done.share,
         "sink": sink_cpu / seconds,
         "machine": busy / seconds / _cores(),

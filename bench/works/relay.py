@@ -12,7 +12,7 @@ from bench.ports import free_ports
 from bench.results import Measured
 from bench.servers import STRAIGHT, start
 from bench.setting import Setting
-from bench.works.observed import relay, warm_up
+from bench.works.observed import bounded, relay, warm_up
 from bench.works.work import Work
 
 _SESSIONS = (1, 20, 100)
@@ -23,9 +23,9 @@ _FIGURES = ("rate", "accepted", "cpu", "cpu_system", "pss", "generator", "sink",
 def _measure(setting: Setting, name: str, *, keep: bool) -> Iterator[Measured]:
     scale = setting.scale
     with Sink("127.0.0.1", free_ports(1)) as sink, start(name, setting, sink.port) as server:
-        warm_up(server.smtpd, sink)
+        rate = warm_up(server.smtpd, sink)
         for sessions in _SESSIONS:
-            messages = scale.lone_messages if sessions == 1 else scale.messages
+            messages = bounded(scale.lone_messages if sessions == 1 else scale.messages, rate)
             source = Source(server.smtpd, min(sessions, messages), messages, scale.octets, keep=keep)
             done = relay(server, sink, source, scale.limit)
             yield Measured(f"{sessions} session{'s' if sessions > 1 else ''}", done.figures, done.note)

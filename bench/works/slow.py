@@ -38,12 +38,13 @@ def _measure(setting: Setting, _: str) -> Iterator[Measured]:
             stalled = Source(
                 server.smtpd, _SESSIONS, setting.scale.stalled, _OCTETS, keep=True, recipient=f"b@{SLOW_DOMAIN}"
             )
-            done = child.run(stalled.command(), setting.scale.limit)
+            done = child.run(stalled.command(), 4 * setting.scale.limit)
             if done.error:
                 raise LoadFault(f"for the slow destination: {done.error}")
             figures = {"accepted": setting.scale.stalled / done.seconds, "generator": done.share}
             yield Measured("for the slow one", {**figures, "pss": float(memory_of(server.usage).pss)})
             yield _others("with the slow one", server, port, setting.scale)
+            server.kill()  # it would rightly give the attempts under way their time
 
 
 @contextlib.contextmanager

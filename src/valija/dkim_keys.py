@@ -78,11 +78,13 @@ class DkimKeys:
         """Return the domains that have a folder, in order."""
         try:
             return sorted(entry.name for entry in os.scandir(self._folder) if entry.is_dir())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def check(self) -> None:
         """Look at every key there is, and complain about those that cannot be used."""
+        if self._folder.exists() and not self._folder.is_dir():
+            self._complain(f"DKIM folder {self._folder}: it is not a folder: move it away")
         for domain in self.domains():
             self.list(domain)
 

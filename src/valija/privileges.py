@@ -92,7 +92,19 @@ def prepare_data_dir(path: Path, account: Account) -> None:
         if running_as_root() and not account.is_root:
             _give_if_fresh(path, account)
     except OSError as error:
-        raise PrivilegeError(f"cannot make data_dir {str(path)!r}: {error.strerror}") from None
+        raise PrivilegeError(f"{_setting(path)}: the folder cannot be made ({error.strerror}); {_way(error)}") from None
+
+
+def _setting(path: Path) -> str:
+    return f'data_dir = "{path}"'
+
+
+def _way(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "something else lies there: move it away, or name a folder"
+    if isinstance(error, PermissionError):
+        return "start valija as root, or name a folder that its user may write to"
+    return "name another folder"
 
 
 def _give_if_fresh(path: Path, account: Account) -> None:
@@ -112,8 +124,8 @@ def check_data_dir(path: Path) -> None:
     except OSError as error:
         me = _name_of(os.geteuid())
         raise PrivilegeError(
-            f"user {me!r} cannot reach data_dir {str(path)!r}: {error.strerror}; choose a folder all of whose parents "
-            f"{me!r} may enter"
+            f"{_setting(path)}: user {me!r} cannot reach it ({error.strerror}); "
+            f"choose a folder all of whose parents {me!r} may enter"
         ) from None
     for entry in _data_entries(path):
         if not os.access(entry, os.R_OK | os.W_OK | (os.X_OK if entry.is_dir() else 0), effective_ids=True):
@@ -133,7 +145,7 @@ def _not_ours(path: Path, entry: Path) -> str:
     owner = _name_of(entry.stat().st_uid)
     me = _name_of(os.geteuid())
     return (
-        f"user {me!r} cannot use {str(entry)!r}, which belongs to {owner!r}; "
+        f"{_setting(path)}: user {me!r} cannot use {str(entry)!r}, which belongs to {owner!r}; "
         f"run this as root or as {owner!r}, or give the folder away: chown -R {me} {path}"
     )
 
@@ -175,6 +187,11 @@ def unreadable_code(account: Account) -> str | None:
                     "install it where all can read, such as below /opt, with an interpreter of the system's packages"
                 )
     return None
+
+
+def first_barred(path: Path, account: Account) -> str | None:
+    """Return the first part of `path` that keeps `account` from reading it, None where nothing does."""
+    return _first_blocked(os.path.abspath(path), account, set())
 
 
 def _code_paths() -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Final
 
 from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, with_fixed_settings
 from valija.auth.database import AccountsUnusable, open_database
-from valija.config import MACHINE, Config, find, parse, read_text
+from valija.config import MACHINE, Config, find, parse, read_text, reload_fault, trust_fault
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log, take_in_libraries
 from valija.privileges import (
@@ -76,12 +76,22 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     held.callback(close_all, bound)
     if account:
         drop(account)
+    _check_readable(config, path or find(), log)
     check_data_dir(config.data_dir)
     held.enter_context(_locked(config.data_dir))
     certificates = _certificates(config, pair, log)
     _check_data(config)
     ground = Ground(config, certificates, log, buffer)
     return asyncio.run(_supervise(config, path, bound, ground))
+
+
+def _check_readable(config: Config, path: Path | None, log: Log) -> None:
+    """See that the service's user can read what root could. Raises Refusal for what mail can't do without."""
+    if path and not os.access(path, os.R_OK):
+        log.warning("configuration", warning=str(reload_fault(path, config.user)))
+    trusted = config.smtp.tls_ca_file
+    if trusted and (fault := trust_fault(trusted)):
+        raise Refusal(f'[smtp] tls_ca_file = "{trusted}": {"; ".join(fault)}')
 
 
 def _check_data(config: Config) -> None:
@@ -103,6 +113,7 @@ async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets
         bound,
         run_worker=standing.run_worker,
         read_configuration=standing.read,
+        in_force=standing.config,
         log=ground.log,
         buffer=ground.buffer,
     )
@@ -127,6 +138,10 @@ class Standing:
     def run_worker(self, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
         """Be a worker, in a forked process; return its exit status."""
         return run_worker(self._ground, number, sockets, table, line)
+
+    def config(self) -> Config:
+        """Return the configuration in force."""
+        return self._ground.config
 
     def read(self) -> str:
         """Return the configuration's text, read again, once it is known to be sound. Raises what is wrong with it."""

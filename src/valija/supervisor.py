@@ -61,7 +61,10 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps the workers running. `run_worker` is what a forked process does; it returns its exit status."""
+    """Keeps the workers running. `run_worker` is what a forked process does; it returns its exit status.
+
+    `read_configuration` reads it anew, as text, and raises what is wrong with it; `in_force` tells which one holds.
+    """
 
     def __init__(
         self,
@@ -70,16 +73,17 @@ class Supervisor:
         *,
         run_worker: WorkerMain,
         read_configuration: Callable[[], str],
+        in_force: Callable[[], Config],
         log: Log,
         buffer: LogBuffer,
     ) -> None:
-        self._config = config
         self._buffer = buffer
         self._since = time.time()
         self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
         self._table = SessionTable.shared(len(bound))
         self._run_worker = run_worker
         self._read_configuration = read_configuration
+        self._in_force = in_force
         self._log = log
         self._stop = asyncio.Event()
         self._failed = False
@@ -132,12 +136,13 @@ class Supervisor:
         self._tell({"do": "queue-changed"})
 
     async def _on_status(self, _: Arguments) -> Status:
+        config = self._in_force()
         return Status(
             version=__version__,
             pid=os.getpid(),
             since=self._since,
-            hostname=self._config.hostname,
-            listening={role: [str(each) for each in o.listen] for role, o in self._config.listeners.items()},
+            hostname=config.hostname,
+            listening={role: [str(each) for each in o.listen] for role, o in config.listeners.items()},
             workers=[worker.status for worker in self._workers],
             lost_log_lines=self._buffer.lost + sum(worker.lost_log_lines for worker in self._workers),
         )

@@ -38,6 +38,10 @@ class Here:
         assert result.exit_code == 0, result.output
         return msgspec.json.decode(result.stdout)
 
+    def add_user(self, address: str) -> None:
+        """Add an account."""
+        self.json("user", "add", address, "--password-stdin", text="secret\n")
+
     def refused(self, *arguments: str, text: str = "") -> str:
         """Run a command that must say no; return what it says."""
         result = self.run(*arguments, text=text)

@@ -57,3 +57,15 @@ def test_a_key_that_others_can_read_is_noted(here: Here) -> None:
     result = here.run("dkim", "list", "--json")
     assert result.stdout == "[]\n"
     assert "chmod 0600" in result.stderr
+
+
+def test_a_domain_that_is_not_hosted_is_not_said_to_be_signed(here: Here) -> None:
+    result = here.run("dkim", "create", "Example.NET", "--kind", "ed25519")
+    assert result.exit_code == 0
+    assert "signed from now on" not in result.stdout
+    assert result.stderr == (
+        "valija: example.net is not hosted here: its mail is not signed until example.net is in domains\n"
+    )
+    hosted = here.run("dkim", "create", "example.org", "--kind", "ed25519")
+    assert "signed from now on" in hosted.stdout
+    assert hosted.stderr == ""

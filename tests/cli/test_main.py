@@ -121,6 +121,19 @@ def test_a_reader_that_goes_away_is_no_traceback(here: Here) -> None:
     assert "BrokenPipe" not in result.stderr
 
 
+@pytest.mark.parametrize("words", [["user", "list"], ["queue", "list", "--json"], ["check"], ["--help"], ["--version"]])
+def test_an_answer_that_cannot_be_written_is_one_line(here: Here, words: list[str]) -> None:
+    here.add_user("a@example.org")
+    configured = [] if words[0].startswith("-") else ["-c", str(here.configuration)]
+    program = f"from valija.cli.main import main; main({words + configured!r})"
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        )
+    assert result.returncode == 1
+    assert result.stderr == "valija: the answer cannot be written: No space left on device\n"
+
+
 def open_to_all(folder: Path) -> None:
     for part in [folder, *folder.parents]:
         if part != Path("/") and part.stat().st_uid == os.geteuid():

@@ -64,7 +64,7 @@ def test_c118_a_port_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_c118_a_data_dir_that_is_a_file_is_refused(here: Here) -> None:
     here.data_dir.touch()
-    assert f"cannot make data_dir '{here.data_dir}'" in refusal(here)
+    assert f'valija: data_dir = "{here.data_dir}": the folder cannot be made (File exists); ' in refusal(here)
 
 
 def write_pair(folder: Path) -> None:

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -78,7 +79,7 @@ def test_the_machine_is_asked_only_for_what_is_missing() -> None:
     def never() -> str:
         raise AssertionError("asked for the host name")
 
-    facts = type(FACTS)(never, FACTS.cores, FACTS.gateways, FACTS.is_local_address)
+    facts = msgspec.structs.replace(FACTS, hostname=never)
     assert parse('hostname = "mail.example.org"', "", FOLDER, facts).hostname == "mail.example.org"
 
 

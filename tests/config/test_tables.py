@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.config.facts import FACTS
@@ -74,7 +75,6 @@ def test_no_file_faults_in_one_table_hide_those_of_another() -> None:
     ("text", "words"),
     [
         ('hostname = "mailserver"', "without a dot"),
-        ('hostname = "localhost"', "without a dot"),
         ('user = "root"', "no privileges are dropped"),
         ('mynetworks = ["10.1.0.0/16"]', "everyone in this private range may relay"),
         ('mynetworks = ["192.0.2.0/28"]', "192.0.2.1"),
@@ -86,6 +86,17 @@ def test_what_works_but_may_surprise_is_a_warning(text: str, words: str) -> None
     lines = warned(text)
     assert any(words in line for line in lines)
     assert all(line.startswith("valija.toml: ") for line in lines)
+
+
+def test_a_localhost_that_is_written_out_is_no_surprise() -> None:
+    assert warned('hostname = "localhost"') == []
+
+
+def test_a_machine_that_knows_no_name_for_itself_is_one() -> None:
+    nameless = msgspec.structs.replace(FACTS, hostname=lambda: "localhost")
+    (warning,) = parse("", "valija.toml", Path("/"), nameless).warnings
+    assert str(warning.setting) == "hostname"
+    assert "without a dot" in warning.reason
 
 
 def test_a_table_may_be_written_inline_or_dotted() -> None:

@@ -93,12 +93,39 @@ def test_a_relayhost_that_is_ourselves_or_has_no_address_never_bounces() -> None
         ({"remote.example": ["MX 10 a.example"], "a.example": ["FAILED"]}, False, "4.4.3"),
         ({"remote.example": ["MX 10 a.example"]}, False, "4.4.4"),
         ({"remote.example": ["TXT x"]}, True, "5.4.4"),
+        ({"remote.example": ["MX 10 a.example"], "a.example": ["A 0.0.0.0"]}, True, "5.1.2"),
+        ({"remote.example": ["MX 10 a.example"], "a.example": ["A 0.0.0.0", "AAAA ::"]}, True, "5.1.2"),
+        ({"remote.example": ["A 0.0.0.0"]}, True, "5.4.4"),
+        ({"remote.example": ["MX 10 a.example"], "a.example": ["A 169.254.1.1"]}, False, "4.4.4"),
+        (
+            {"remote.example": ["MX 10 a.example", "MX 20 b.example"], "a.example": ["A 0.0.0.0"]},
+            False,
+            "4.4.4",
+        ),
+        (
+            {
+                "remote.example": ["MX 10 a.example", "MX 20 b.example"],
+                "a.example": ["AAAA ::"],
+                "b.example": ["FAILED"],
+            },
+            False,
+            "4.4.3",
+        ),
     ],
 )
 def test_what_the_dns_says_decides(zone: Mapping[str, Sequence[str]], permanent: bool, enhanced: str) -> None:
     failure = targets_of(zone)
     assert isinstance(failure, Failure)
     assert (failure.permanent, failure.reply.enhanced) == (permanent, enhanced)
+
+
+def test_an_unspecified_address_does_not_keep_mail_from_the_next_host() -> None:
+    zone = {
+        "remote.example": ["MX 10 a.example", "MX 20 b.example"],
+        "a.example": ["A 0.0.0.0"],
+        "b.example": ["A 192.0.2.1"],
+    }
+    assert targets_of(zone) == [Target("b.example", "192.0.2.1", 25)]
 
 
 def test_c075_null_mx_bounces_at_once_without_a_connection() -> None:

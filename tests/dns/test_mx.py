@@ -209,6 +209,23 @@ def test_c078_both_families_by_turns(run: Run[Any], records: list[str], addresse
         assert _addresses(dns, "mx.example", run) == Addresses(addresses)
 
 
+@pytest.mark.parametrize(
+    ("records", "nowhere"),
+    [
+        (["A 0.0.0.0"], True),
+        (["A 0.0.0.0", "AAAA ::"], True),
+        (["AAAA ::ffff:0.0.0.0"], True),
+        (["A 0.0.0.0", "A 192.0.2.1"], False),
+        (["A 0.0.0.0", "AAAA fe80::1"], False),
+        (["A 169.254.1.1"], False),
+        (["TXT x"], False),
+    ],
+)
+def test_unspecified_addresses_alone_are_nowhere(records: list[str], nowhere: bool) -> None:
+    with FakeDns({"mx.example": records}) as dns:
+        assert _addresses(dns, "mx.example").nowhere is nowhere
+
+
 def test_both_families_are_asked_for_at_once() -> None:
     with FakeDns({"mx.example": ["A 127.0.0.1", "AAAA ::1"]}, default=Script(held=True)) as dns:
 

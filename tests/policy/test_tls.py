@@ -47,6 +47,61 @@ def test_the_name_a_certificate_must_bear(level: TlsSecurityLevel, host: str, lo
     assert decided.verifies == bool(checked)
 
 
+@pytest.mark.parametrize("host", ["mx1.remote.example", "remote.example", "mx.elsewhere.example"])
+@pytest.mark.parametrize(
+    ("names", "accepted"),
+    [
+        (["remote.example"], True),
+        (["Remote.Example."], True),
+        (["mx1.remote.example"], True),
+        (["mx7.remote.example"], True),  # a host within the domain, whichever the DNS named
+        (["a.b.remote.example"], True),
+        (["*.remote.example"], True),
+        (["*.example"], True),  # one label: the domain itself
+        (["x.example", "mail.remote.example"], True),
+        (["mx.elsewhere.example"], False),
+        (["*.elsewhere.example"], False),
+        (["evilremote.example"], False),
+        (["remote.example.evil.example"], False),
+        (["example"], False),
+        (["*"], False),
+        ([""], False),
+        ([], False),
+    ],
+)
+def test_secure_means_the_domain_or_a_host_within_it(host: str, names: list[str], accepted: bool) -> None:
+    assert policy("secure", host).accepts(names) is accepted
+
+
+@pytest.mark.parametrize(
+    ("host", "lookup_mx", "names", "accepted"),
+    [
+        ("mx1.remote.example", True, ["mx1.remote.example"], True),
+        ("mx1.remote.example", True, ["*.remote.example"], True),
+        ("mx1.remote.example", True, ["remote.example"], False),
+        ("mx1.remote.example", True, ["mx2.remote.example"], False),
+        ("relay.example", False, ["relay.example"], True),
+        ("relay.example", False, ["a.relay.example"], False),
+        ("192.0.2.1", False, ["192.0.2.1"], True),
+        ("192.0.2.1", False, ["*.0.2.1"], False),
+    ],
+)
+def test_verify_means_the_host(host: str, lookup_mx: bool, names: list[str], accepted: bool) -> None:
+    assert policy("verify", host, lookup_mx=lookup_mx).accepts(names) is accepted
+
+
+@pytest.mark.parametrize("host", ["relay.example", "192.0.2.1"])
+def test_secure_takes_a_single_host_at_its_name(host: str) -> None:
+    decided = tls_policy("secure", next_hop=host, host=host, lookup_mx=False)
+    assert decided.accepts([host])
+    assert not decided.accepts([f"a.{host}"])
+
+
+@pytest.mark.parametrize("level", ["none", "may", "encrypt"])
+def test_below_verify_any_certificate_will_do(level: TlsSecurityLevel) -> None:
+    assert policy(level).accepts([])
+
+
 def test_failures_of_policy_are_transient() -> None:
     refusal = Reply(554, "5.7.0", "no TLS for you")
     for reply in (tls.not_offered("h"), tls.refused("h", refusal), tls.failed("h", "x")):

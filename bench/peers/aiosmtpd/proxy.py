@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-# type: ignore as this runs in an environment of its own, where they are
+# This runs in an environment of its own, where they are.
 from aiosmtpd.handlers import Proxy  # type: ignore[import-not-found]
 from aiosmtpd.smtp import SMTP  # type: ignore[import-not-found]
 

@@ -7,6 +7,7 @@
 - Each address leads back to a name that leads to the address (forward-confirmed reverse DNS): large mail providers
   refuse mail from servers without.
 - The MX hosts of each hosted domain lead here.
+- The relayhost, where there is one, can be found.
 
 All but one finding are warnings at most: the DNS may be about to change, a router may translate addresses, and another
 server may take the mail first. A hosted domain that publishes a null MX (RFC 7505) is a failure: mail to it bounces.
@@ -20,6 +21,8 @@ from typing import Final
 from valija.admin.findings import Finding, failure, fine, warning
 from valija.config import Config
 from valija.dns.resolver import Answer, Resolver, Status
+from valija.policy.networks import parse_address
+from valija.policy.route import Relayhost
 
 _PATIENCE: Final = 15.0  # seconds for all look-ups together
 _SHOWN: Final = 10  # hosts or addresses that are looked at
@@ -33,12 +36,17 @@ async def check_dns(config: Config, resolver: Resolver, is_local: IsLocal) -> li
         async with asyncio.timeout(_PATIENCE):
             host = asyncio.create_task(_check_host(config.hostname, resolver, is_local))
             domains = [asyncio.create_task(_check_domain(config, domain, resolver)) for domain in config.domains]
-            return [finding for findings in await asyncio.gather(host, *domains) for finding in findings]
+            relayhost = asyncio.create_task(_check_relayhost(config.relayhost, resolver))
+            gathered = await asyncio.gather(host, *domains, relayhost)
+            return list(dict.fromkeys(finding for findings in gathered for finding in findings))
     except TimeoutError:
         return [warning("dns", f"the name servers gave no answer within {_PATIENCE:g} s", "see [dns] nameservers")]
 
 
 async def _check_host(hostname: str, resolver: Resolver, is_local: IsLocal) -> list[Finding]:
+    if "." not in hostname:
+        text = f"no other server can find {hostname}: that name is not looked up"
+        return [fine("dns", text) if hostname == "localhost" else warning("dns", text, "see hostname")]
     a, aaaa = await asyncio.gather(resolver.lookup(hostname, "A"), resolver.lookup(hostname, "AAAA"))
     addresses = [*a.records, *aaaa.records]
     if not addresses:
@@ -99,11 +107,27 @@ async def _check_domain(config: Config, domain: str, resolver: Resolver) -> list
     if config.hostname in hosts or await _shares_address(hosts, config.hostname, resolver):
         return [fine("dns", f"mail for {domain} is led here")]
     text = f"mail for {domain} is led to {', '.join(hosts[:_SHOWN])}, not here"
-    return [warning("dns", text, f"let an MX record name {config.hostname}, unless another server passes the mail on")]
+    named = config.hostname if "." in config.hostname else "this machine's full name"
+    return [warning("dns", text, f"let an MX record name {named}, unless another server passes the mail on")]
 
 
 def _no_mx(domain: str, hostname: str) -> Finding:
-    return warning("dns", f"{domain} has no MX record", f"let it name {hostname}")
+    record = f"{domain}. IN MX 10 {hostname if '.' in hostname else 'the.full.name.of.this.machine'}."
+    return warning("dns", f"{domain} has no MX record", f"publish one: {record}")
+
+
+async def _check_relayhost(relayhost: Relayhost | None, resolver: Resolver) -> list[Finding]:
+    if relayhost is None or parse_address(relayhost.host) is not None:
+        return []
+    if relayhost.lookup_mx and (await resolver.lookup(relayhost.host, "MX")).records:
+        return []
+    answers = await asyncio.gather(*(resolver.lookup(relayhost.host, rtype) for rtype in ("A", "AAAA")))
+    if any(answer.records for answer in answers):
+        return []
+    failed = next((answer for answer in answers if answer.status is Status.FAILED), None)
+    why = f"cannot be looked up: {failed.detail}" if failed else "has no address"
+    text = f"the relayhost {relayhost.host} {why}; until that changes, mail for other domains waits in the queue"
+    return [warning("dns", text, "see [smtp] relayhost")]
 
 
 async def _shares_address(hosts: list[str], hostname: str, resolver: Resolver) -> bool:

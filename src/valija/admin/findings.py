@@ -8,7 +8,7 @@ Grade = Literal["ok", "warning", "failure"]
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One finding. `topic`: configuration, user, certificate, dkim, relay or dns. `remedy` may be empty."""
+    """One finding. `topic`: configuration, user, certificate, dkim, relay, sending or dns. `remedy` may be empty."""
 
     grade: Grade
     topic: str

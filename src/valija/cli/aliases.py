@@ -4,6 +4,7 @@ import click
 
 from valija.cli.frame import Call, Refusal, command, group
 from valija.cli.users import note_if_foreign, opened_accounts
+from valija.mail.address import domain_of
 
 
 def add_to(main: click.Group) -> None:
@@ -15,8 +16,13 @@ def add_to(main: click.Group) -> None:
     @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
     def add(call: Call, address: str, targets: tuple[str, ...]) -> None:
         """Let mail for ADDRESS go to each TARGET too."""
+        from valija.auth.accounts import canonical_address
+        from valija.cli.dead_ends import refuse_dead_ends
+
         config = call.enter()
         with opened_accounts(config) as accounts:
+            address = canonical_address(address)
+            refuse_dead_ends(accounts, config.domains, address, targets)
             address = accounts.add_alias(address, targets)
             leads_to = accounts.aliases()[address]
         note_if_foreign(call, config, address)
@@ -27,9 +33,15 @@ def add_to(main: click.Group) -> None:
     @click.argument("targets", nargs=-1, metavar="[TARGET...]")
     def remove(call: Call, address: str, targets: tuple[str, ...]) -> None:
         """Remove the alias ADDRESS, or only the named targets of it."""
-        with opened_accounts(call.enter()) as accounts:
+        from valija.cli.dead_ends import drop_dead_ends, tell_dead_ends
+
+        config = call.enter()
+        with opened_accounts(config) as accounts:
             address = accounts.remove_alias(address, targets or None)
             left = accounts.aliases().get(address, ())
+            if domain_of(address) in config.domains:  # elsewhere the address may well go on without us
+                for words in tell_dead_ends(accounts, drop_dead_ends(accounts, [address])):
+                    call.note(words)
         call.answer({"address": address, "targets": left}, [_line(address, left)])
 
     @command(alias, "list")

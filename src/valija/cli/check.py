@@ -33,7 +33,9 @@ def add_to(main: click.Group) -> None:
         lines = [f"{_MARKS[finding.grade]}{finding.topic}: {finding}" for finding in findings]
         call.answer({"ok": not failures, "findings": findings}, lines)
         if failures:
-            raise Refusal(f"{failures} of {len(findings)} findings are failures")
+            raise Refusal(
+                f"{failures} of {len(findings)} findings {'is a failure' if failures == 1 else 'are failures'}"
+            )
 
 
 def _fault(text: str) -> "Finding":

@@ -25,17 +25,23 @@ def add_to(main: click.Group) -> None:
     @click.option("--selector", metavar="NAME", help="The key's name in the DNS; today's date by default.")
     @click.option("--kind", type=click.Choice(["rsa", "ed25519"]), default="rsa", show_default=True)
     def create(call: Call, domain: str, selector: str | None, kind: "Kind") -> None:
-        """Make a key for DOMAIN; from now on its users' mail is signed."""
+        """Make a key for DOMAIN; from now on its users' mail is signed, if it is hosted here."""
         from valija.content.dkim_key import KeyProblem
 
-        keys = _keys(call, call.enter())
+        config = call.enter()
+        keys = _keys(call, config)
+        domain = _normalised(domain)
         try:
-            key = keys.create(_normalised(domain), selector or time.strftime("%Y%m%d", time.gmtime()), kind)
+            key = keys.create(domain, selector or time.strftime("%Y%m%d", time.gmtime()), kind)
         except KeyProblem as problem:
             raise Refusal(str(problem)) from None
         except OSError as error:
             raise Refusal(f"the key cannot be kept: {error}") from None
-        call.answer(_record(key), ["publish this record; mail is signed from now on:", "", *_zone_lines(key)])
+        is_hosted = domain in config.domains
+        if not is_hosted:
+            call.note(f"{domain} is not hosted here: its mail is not signed until {domain} is in domains")
+        words = "publish this record; mail is signed from now on:" if is_hosted else "publish this record:"
+        call.answer(_record(key), [words, "", *_zone_lines(key)])
 
     @command(dkim, "list")
     @click.argument("domain", required=False)

@@ -45,10 +45,14 @@ def add_to(main: click.Group) -> None:
     @click.argument("address")
     def remove(call: Call, address: str) -> None:
         """Remove the account ADDRESS; mail that it has received stays where it is."""
+        from valija.cli.dead_ends import drop_dead_ends, tell_dead_ends
+
         with opened_accounts(call.enter()) as accounts:
             led_here = accounts.remove(address)
-        lines = [f"{address} is removed", *(f"the alias {alias} leads there no more" for alias in led_here)]
-        call.answer({"address": address, "removed": True, "aliases": led_here}, lines)
+            led_on = drop_dead_ends(accounts, led_here)
+            led = list(dict.fromkeys([*led_here, *led_on]))
+            lines = [f"{address} is removed", *tell_dead_ends(accounts, led)]
+        call.answer({"address": address, "removed": True, "aliases": led}, lines)
 
     @command(user, "list")
     def list_users(call: Call) -> None:

@@ -7,12 +7,14 @@ All faults are reported at once, a line for each, naming the setting, the value 
 """
 
 from valija.config.faults import ConfigError, Setting, SettingFault
-from valija.config.load import MACHINE, find, load, parse, read_text
+from valija.config.load import MACHINE, NO_FILE, find, load, parse, read_text, reload_fault
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.tables import Facts
+from valija.config.trust import trust_fault
 
 __all__ = [
     "MACHINE",
+    "NO_FILE",
     "Config",
     "ConfigError",
     "Facts",
@@ -24,4 +26,6 @@ __all__ = [
     "load",
     "parse",
     "read_text",
+    "reload_fault",
+    "trust_fault",
 ]

@@ -16,7 +16,7 @@ from valija.config.trust import trust_fault
 
 VARIABLE: Final = "VALIJA_CONFIG"
 PLACES: Final = (Path("valija.toml"), Path("/etc/valija/valija.toml"))
-_DEFAULTS: Final = "(no configuration file)"
+NO_FILE: Final = "(no configuration file)"  # what faults of the defaults name as their source
 _TOO_LONG: Final = 1 << 20  # octets
 
 MACHINE: Final = Facts(
@@ -32,7 +32,7 @@ def load(path: Path | None = None, *, facts: Facts = MACHINE) -> Config:
     """Return the configuration in `path`, or in the file that `find` knows, or all defaults. Raises ConfigError."""
     found = path or find()
     if found is None:
-        return parse("", _DEFAULTS, Path.cwd(), facts)
+        return parse("", NO_FILE, Path.cwd(), facts)
     return parse(read_text(found), str(found), found.absolute().parent, facts)
 
 
@@ -57,6 +57,12 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise _refused(str(path), f"line {line}: the text is not UTF-8", "save the file as UTF-8") from None
+
+
+def reload_fault(path: Path, user: str) -> SettingFault:
+    """Return the warning that a server that runs as `user` will not be able to read its configuration again."""
+    reason = f"user {user!r} cannot read this file: a reload (SIGHUP) will be refused, and the configuration stays"
+    return SettingFault(str(path), Setting("", ""), "", reason, f"chgrp {user} {path}, chmod 0640 {path}")
 
 
 def parse(text: str, source: str, folder: Path, facts: Facts) -> Config:

@@ -133,7 +133,7 @@ def endpoint(value: object) -> Endpoint:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             plain = Endpoint(str(address.ipv4_mapped), found.port)
-            raise refuse(value, "it is an IPv4 address in IPv6 clothes", f'write the IPv4 address, "{plain}"')
+            raise refuse(value, "it is an IPv4 address, written as an IPv6 one", f'write the IPv4 address, "{plain}"')
         if address.scope_id or address.is_link_local:
             what = "it is an address of a single link, where no mail server is looked for"
             raise refuse(value, what, f'write an address that others can reach, or "[::]:{found.port}" for all')

@@ -75,16 +75,21 @@ def _check_relayhost(document: Document, config: Config, is_local_address: Calla
 
 def warnings(document: Document, config: Config) -> Iterator[SettingFault]:
     """Yield what a sound configuration should be warned about."""
-    for setting, fault in _surprises(config):
+    for setting, fault in (*_nameless(document, config), *_surprises(config)):
         yield SettingFault.of(document.source, setting, fault)
 
 
-def _surprises(config: Config) -> Iterator[tuple[Setting, Fault]]:
-    if "." not in config.hostname:
+def _nameless(document: Document, config: Config) -> Iterator[tuple[Setting, Fault]]:
+    # Whoever writes `localhost` tries something out; a machine that knows no better name for itself is a surprise.
+    is_meant = config.hostname == "localhost" and document.written("", "hostname") is not None
+    if "." not in config.hostname and not is_meant:
         yield (
             Setting("", "hostname"),
             Fault(config.hostname, "other servers distrust a name without a dot", "write the machine's full name"),
         )
+
+
+def _surprises(config: Config) -> Iterator[tuple[Setting, Fault]]:
     if config.user == "root":
         yield Setting("", "user"), Fault("root", "no privileges are dropped", "name a user of the server's own")
     for role, options in config.listeners.items():

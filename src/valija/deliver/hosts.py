@@ -17,7 +17,16 @@ import msgspec
 
 from valija.deliver.errand import Failure, Target
 from valija.deliver.options import SmtpOptions
-from valija.dns.mx import Addresses, MxHost, MxHosts, find_addresses, find_mx_hosts, loops_back, no_usable_host
+from valija.dns.mx import (
+    Addresses,
+    MxHost,
+    MxHosts,
+    find_addresses,
+    find_mx_hosts,
+    leads_nowhere,
+    loops_back,
+    no_usable_host,
+)
 from valija.dns.resolver import Resolver
 from valija.mail.job import Route
 from valija.mail.reply import Reply
@@ -83,6 +92,8 @@ def _leads_back(route: Route) -> Failure:
 def _no_address(route: Route, addresses: list[Addresses]) -> Failure:
     if any(those.failed for those in addresses):
         return Failure(Reply(451, "4.4.3", f"Address look-up failed for the hosts of {route.next_hop}"))
+    if route.lookup_mx and all(those.nowhere for those in addresses):
+        return Failure(leads_nowhere(route.next_hop), permanent=True)
     if route.lookup_mx:
         return Failure(no_usable_host(route.next_hop))
     return Failure(Reply(451, "4.4.4", f"Next hop {route.next_hop} has no address"))

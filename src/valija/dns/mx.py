@@ -5,15 +5,15 @@
     for host in found.hosts:              # in the order they are to be tried
         found = await find_addresses(resolver, host.name)
 
-Only what the DNS states makes a refusal permanent: no such domain, neither MX nor address, a null MX, or a domain that
-leads only back here. What could not be found out is transient, and so is a domain whose MX hosts are all nonsense: that
-is somebody's slip, and will be mended.
+Only what the DNS states makes a refusal permanent: no such domain, neither MX nor address, a null MX, MX hosts of no
+address but `0.0.0.0` or `::`, or a domain that leads only back here. What could not be found out is transient, and so
+is a domain whose MX hosts are all nonsense: that is somebody's slip, and will be mended.
 
 Whether a host is ourselves is asked by name here; by address it can be known only where the connection is made.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import groupby, zip_longest
 from typing import Final
@@ -49,12 +49,14 @@ class Addresses(msgspec.Struct, frozen=True):
     """A host's addresses, IPv6 and IPv4 by turns.
 
     `failed`: a look-up failed, so there may be more; without any address that is transient. `authentic`: DNSSEC vouches
-    for all that was found, and for what was not (RFC 7672 section 2.2.1 wants both).
+    for all that was found, and for what was not (RFC 7672 section 2.2.1 wants both). `nowhere`: all there is are
+    unspecified addresses, `0.0.0.0` or `::`, by which its owner says that nobody is there.
     """
 
     addresses: tuple[str, ...] = ()
     failed: bool = False
     authentic: bool = False
+    nowhere: bool = False
 
 
 async def find_mx_hosts(
@@ -124,7 +126,8 @@ async def _implicit(
 async def find_addresses(resolver: Resolver, host: str) -> Addresses:
     """Return a host's addresses, asked for in both families at once; those of an IP address are itself.
 
-    Addresses that no host can have for others (unspecified, link-local, multicast) are left out.
+    Addresses that no host can have for others (unspecified, link-local, multicast) are left out: on Linux a connection
+    to an unspecified one would even reach this machine itself.
     """
     if _is_address(host):
         return Addresses((host,))
@@ -134,18 +137,35 @@ async def find_addresses(resolver: Resolver, host: str) -> Addresses:
         tuple(dict.fromkeys(address for pair in turns for address in pair if address)),
         failed=Status.FAILED in (ipv6.status, ipv4.status),
         authentic=ipv6.authentic and ipv4.authentic,
+        nowhere=_is_nowhere((*ipv6.records, *ipv4.records)),
     )
+
+
+def _is_nowhere(records: Sequence[str]) -> bool:
+    return bool(records) and all(_plain(text).is_unspecified for text in records)
 
 
 def _usable(answer: Answer[str]) -> list[str]:
     usable: list[str] = []
     for text in answer.records[:MAX_ADDRESSES]:
-        address: IPv4Address | IPv6Address = ip_address(text)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
+        address = _plain(text)
         if not (address.is_unspecified or address.is_link_local or address.is_multicast):
             usable.append(str(address))
     return usable
+
+
+def _plain(text: str) -> IPv4Address | IPv6Address:
+    """Return an address; an IPv4-mapped one is the IPv4 address it stands for."""
+    address = ip_address(text)
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def leads_nowhere(domain: str) -> Reply:
+    """Return the refusal of a domain all of whose MX hosts have nothing but unspecified addresses.
+
+    It is what domains without mail published before the null MX (RFC 7505), and it is stated, not failed: permanent.
+    """
+    return Reply(550, "5.1.2", f"Domain takes no mail (its MX hosts have no real address): {domain}")
 
 
 def no_usable_host(domain: str) -> Reply:

@@ -66,9 +66,8 @@ def relayhost_fault(relayhost: Relayhost, ourselves: Ourselves, default_port: in
         is_own = ourselves.is_own_name(relayhost.host) and ourselves.has_port(port)
     if not is_own:
         return None
-    written = _written(relayhost)
     return Fault(
-        written, f"port {port} there is this server's own: mail would go round in circles", "name another server"
+        str(relayhost), f"port {port} there is this server's own: mail would go round in circles", "name another server"
     )
 
 
@@ -85,8 +84,3 @@ def _normalise(name: str) -> str:
         return normalise_domain(name)
     except AddressError:
         return name
-
-
-def _written(relayhost: Relayhost) -> str:
-    host = relayhost.host if relayhost.lookup_mx else f"[{relayhost.host}]"
-    return f"{host}:{relayhost.port}" if relayhost.port else host

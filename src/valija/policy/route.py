@@ -35,6 +35,10 @@ class Relayhost(msgspec.Struct, frozen=True):
     port: int = 0
     lookup_mx: bool = False
 
+    def __str__(self) -> str:
+        host = self.host if self.lookup_mx else f"[{self.host}]"
+        return f"{host}:{self.port}" if self.port else host
+
 
 class Router:
     """The routes of one configuration."""

@@ -13,12 +13,17 @@
 | verify  | defer 4.7.4      | defer 4.7.5              | trusted, for the MX host's name                |
 | secure  | defer 4.7.4      | defer 4.7.5              | trusted, for a name in the next hop's domain   |
 
-`verify` believes the DNS for the host's name; `secure` does not: where the MX host's name lies outside the next hop's
-domain the certificate must name that domain itself. Where no MX is looked up both ask for the host's own name or
-address.
+`verify` believes the DNS for the host's name; `secure` does not: whatever MX host was found, the certificate must name
+the next hop's domain or a host within it, as Postfix's `nexthop, dot-nexthop` has it. Where no MX is looked up both ask
+for the host's own name or address. `accepts` decides on the names of a certificate.
+
+Known weakness: a TLS library that compares a single name is given `checked_name`, the likeliest; of the certificates
+that `accepts` takes it refuses some (for the domain alone, where the MX host lies within it), and takes no other.
+
 Failures of policy are always transient: they may be an attack, and bouncing would be what the attacker wants.
 """
 
+from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Literal
 
@@ -38,10 +43,15 @@ class Decision(Enum):
 
 
 class TlsPolicy(msgspec.Struct, frozen=True, gc=False):
-    """The policy towards one host. `checked_name` is what its certificate must name, `""` where nothing is checked."""
+    """The policy towards one host.
+
+    `checked_name` is what its certificate must name, `""` where nothing is checked. `domain`, where there is one, is as
+    good as that, and so is every name within it.
+    """
 
     level: TlsSecurityLevel
     checked_name: str = ""
+    domain: str = ""
 
     @property
     def is_mandatory(self) -> bool:
@@ -52,6 +62,15 @@ class TlsPolicy(msgspec.Struct, frozen=True, gc=False):
     def verifies(self) -> bool:
         """Whether the certificate is checked."""
         return bool(self.checked_name)
+
+    def accepts(self, names: Iterable[str]) -> bool:
+        """Whether a trusted certificate for `names`, its DNS names and addresses, is one of whom we mean to reach."""
+        return not self.verifies or any(self._is_meant(name.lower().removesuffix(".")) for name in names)
+
+    def _is_meant(self, name: str) -> bool:
+        if _covers(name, self.checked_name):
+            return True
+        return bool(self.domain) and (_covers(name, self.domain) or name.endswith(f".{self.domain}"))
 
     def after_hello(self, *, offers_starttls: bool) -> Decision:
         """Decide on what the peer announced."""
@@ -78,9 +97,20 @@ def tls_policy(level: TlsSecurityLevel, *, next_hop: str, host: str, lookup_mx: 
     if level == "verify":
         return TlsPolicy(level, host)
     if level == "secure":
-        within = not lookup_mx or host == next_hop or host.endswith(f".{next_hop}")
-        return TlsPolicy(level, host if within else next_hop)
+        if not lookup_mx:
+            return TlsPolicy(level, host)
+        within = host == next_hop or host.endswith(f".{next_hop}")
+        return TlsPolicy(level, host if within else next_hop, domain=next_hop)
     return TlsPolicy(level)
+
+
+def _covers(name: str, host: str) -> bool:
+    """Whether a name in a certificate stands for a host: `*` for exactly one whole left-most label (RFC 9525)."""
+    if not name.startswith("*."):
+        return name == host
+    first, dot, rest = host.partition(".")
+    is_address = rest.rpartition(".")[2].isdigit()  # no top-level domain is a number (RFC 3696 section 2)
+    return bool(first and dot) and name[2:] == rest and not is_address
 
 
 def not_offered(host: str) -> Reply:
