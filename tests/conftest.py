@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.live import LiveServer, Settings
+from tests.live import LiveServer, Settings, service_user
 from tests.sink import CatchingSink
 
 
@@ -15,12 +15,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--soak"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+    if not config.getoption("--soak"):
+        _leave_out("soak", config, items)
+    if _nobody_cannot_read_this():
+        _leave_out("drops_privileges", config, items)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _nobody_cannot_read_this():
+        words = "as the user nobody cannot read this checkout (one below /opt would do)"
+        terminalreporter.write_line(f"left out: the tests that drop privileges, {words}")
+
+
+def _nobody_cannot_read_this() -> bool:
+    return os.geteuid() == 0 and service_user() == "root"
+
+
+def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if item.get_closest_marker(marker)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -50,12 +50,11 @@ def rewrite(server: LiveServer, old: str, new: str) -> None:
 
 
 @as_root
+@pytest.mark.drops_privileges
 def test_no_process_is_root_and_none_can_become_it(live: Live) -> None:
     server = live({"workers": 2})
     pids = server.pids()
     assert len(pids) == 3
-    if server.settings["user"] == "root":
-        pytest.skip("nobody cannot read this checkout")
     for pid in pids:
         assert "0" not in uids(pid)
         assert Path(f"/proc/{pid}/status").read_text().count("CapEff:\t0000000000000000") == 1
@@ -167,9 +166,8 @@ def test_the_status_is_that_of_the_configuration_in_force(live: Live) -> None:
 
 
 @as_root
+@pytest.mark.drops_privileges
 def test_a_configuration_that_only_root_can_read_is_warned_of(live: Live) -> None:
-    if service_user() == "root":
-        pytest.skip("nobody cannot read this checkout")
     server = live()
     assert not re.search(r"reload \(SIGHUP\) will be refused", server.log.text)
     server.stop()
@@ -179,9 +177,8 @@ def test_a_configuration_that_only_root_can_read_is_warned_of(live: Live) -> Non
 
 
 @as_root
+@pytest.mark.drops_privileges
 def test_authorities_that_only_root_can_read_are_refused(live: Live) -> None:
-    if service_user() == "root":
-        pytest.skip("nobody cannot read this checkout")
     from tests.ca import CertificateAuthority
 
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
