@@ -37,7 +37,7 @@ from valija.queue.store import QueueFull
 T = TypeVar("T")
 
 _PATIENCE: Final = 0.02  # seconds
-_TURNS: Final = 4  # of the loop
+_TURNS: Final = 10  # of the loop
 _CROWD: Final = 256  # so many that are patient are work enough
 
 
