@@ -24,8 +24,10 @@ from valija.mail.origin import Origin
 from valija.mail.outcome import State
 from valija.queue.identity import IdSource, to_number
 from valija.queue.paths import QueuePaths
+from valija.queue.recovery import recover
 from valija.queue.rows import Rows, new_row
-from valija.queue.schema import open_file, open_or_replace
+from valija.queue.schema import open_file
+from valija.queue.spool import sync_path
 from valija.queue.store import NewMessage, Settled
 
 _BATCH = 5000  # messages a transaction
@@ -64,7 +66,7 @@ def give(folder: Path, user: str) -> None:
 
 
 def _fill_one(paths: QueuePaths, numbers: range, domains: int, now: float) -> None:
-    connection, _ = open_or_replace(paths.database, now)
+    connection, _ = recover(paths, now)
     connection.pragma("synchronous", 0)  # nobody relies on it yet
     rows = Rows(connection)
     ids = IdSource(paths.worker, lambda: now - _AGE, rows.largest())
@@ -77,6 +79,7 @@ def _fill_one(paths: QueuePaths, numbers: range, domains: int, now: float) -> No
                 _add(rows, ids, _message(address, now - _AGE), now + _FIRST + place * step)
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     connection.close()
+    sync_path(paths.database)  # or the disk would still be writing it while fresh mail is measured
 
 
 def _add(rows: Rows, ids: IdSource, new: NewMessage, next_attempt: float) -> None:

@@ -3,9 +3,11 @@
     sys.exit(enter(["-m", "bench", "run"]))   # as root: the same command goes on inside
     prepare(home)                             # inside: loopback up, and an /etc/resolv.conf that names 127.0.0.1
 
-No packet leaves, and port 25 and 53 are free whatever the machine runs. The command inside holds one end of a pipe: when
-the other end is closed, because the command outside was ended or has died, it stops what it started and ends too; and
-with its first process all others do. Without root there is no such place: then only valija is measured, on high ports of the machine's loopback.
+No packet leaves, and ports 25 and 53 are free whatever the machine runs. The command inside holds one end of a pipe:
+when the other end is closed, because the command outside was ended or has died, it stops what it started and ends too;
+and with its first process all others do.
+
+Without root there is no such place: then only valija is measured, on high ports of the machine's loopback.
 """
 
 import contextlib

@@ -169,6 +169,35 @@ def test_a_folder_that_may_not_be_made_comes_with_setting_and_remedy(open_folder
     )
 
 
+@as_root
+def test_a_needed_file_deeper_in_is_named_and_no_other(open_folder: Path) -> None:
+    path = open_folder / "data"
+    nobody = find_account("nobody")
+    prepare_data_dir(path, nobody)
+    queue = path / "queue"
+    queue.mkdir(0o700)
+    needed, foreign, absent = queue / "worker-0.sqlite3", queue / "backup", queue / "worker-1.sqlite3"
+    for file in (needed, foreign):
+        file.touch(0o600)
+    os.chown(queue, nobody.uid, nobody.gid)
+
+    def act() -> object:
+        drop(nobody)
+        check_data_dir(path, [queue, needed, absent])
+        return None
+
+    answer = in_child(act)
+    assert isinstance(answer, str)
+    assert f"cannot use {str(needed)!r}, which belongs to 'root'" in answer
+    assert answer.endswith(f"chown -R nobody {path}")
+    os.chown(needed, nobody.uid, nobody.gid)
+    assert in_child(act) is None
+    needed.chmod(0)
+    answer = in_child(act)
+    assert isinstance(answer, str)
+    assert answer.endswith(f"chown -R nobody {path} && chmod -R u+rwX {needed}")
+
+
 def test_an_own_folder_is_fine(tmp_path: Path) -> None:
     (tmp_path / "queue").touch()
     check_data_dir(tmp_path)

@@ -431,3 +431,42 @@ def test_hosted_mail_lies_in_the_maildir(live: Live) -> None:
     assert "\nReceived: from " in text
     assert text.endswith("\n\nhello\n")
     assert list((server.data_dir / "mail/example.org/postmaster/new").iterdir())
+
+
+def test_what_is_done_to_messages_by_hand_stands_in_the_log(live: Live) -> None:
+    server = live({"smtp": {"relayhost": f"[{HOST}]:{free_port()}"}})
+    with smtplib.SMTP(HOST, server.smtpd) as client:
+        client.sendmail("a@remote.example", ["b@remote.example"], b"Subject: x\r\n\r\nhello\r\n")
+    (listed,) = server.queue()
+    queue_id = listed["queue_id"]
+    for verb, event in (("hold", "held"), ("retry", "due now"), ("release", "released"), ("delete", "removed")):
+        assert server.valija("queue", verb, queue_id).returncode == 0
+        server.wait_for_log(rf"\b{event}\b.*queue_id={queue_id}.*valija queue {verb}")
+    assert server.queue() == []
+
+
+def test_a_queue_that_cannot_be_used_is_named_without_a_traceback(live: Live) -> None:
+    server = live()
+    server.stop()
+    flight = server.data_dir / "queue" / "worker-0.flight"
+    owner = flight.stat().st_uid
+    flight.unlink()
+    flight.mkdir()
+    os.chown(flight, owner, -1)
+    told = serve_refused(server.configuration)
+    assert f"{flight} is a folder; move away what lies there" in told
+    assert "Traceback" not in told
+    flight.rmdir()
+    server.start()
+
+
+@as_root
+@pytest.mark.drops_privileges
+def test_a_queue_file_of_roots_is_refused_with_the_remedy(live: Live) -> None:
+    server = live()
+    server.stop()
+    file = server.data_dir / "queue" / "worker-0.sqlite3"
+    os.chown(file, 0, 0)
+    (line,) = serve_refused(server.configuration).splitlines()
+    assert f"cannot use '{file}', which belongs to 'root'" in line
+    assert f"chown -R nobody {server.data_dir}" in line

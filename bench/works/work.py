@@ -12,7 +12,7 @@ class Work(msgspec.Struct, frozen=True):
     """A named benchmark.
 
     `figures` are the columns of its table; `plotted` is the figure of its bars, "" for none. `peers` are the servers
-    beside valija that can do it; `once` tells that its own cases are the comparison, so that rounds repeat within.
+    beside valija that can do it.
     """
 
     name: str

@@ -34,6 +34,7 @@ from valija.mail.job import Job, Route
 from valija.mail.origin import Role
 from valija.mail.outcome import Outcome
 from valija.queue.adoption import adopt
+from valija.queue.paths import QueueBarred, QueueInUse
 from valija.queue.scheduler import Scheduler
 from valija.queue.sqlite import SqliteStore
 from valija.receive.admission import SessionTable
@@ -92,11 +93,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         with flushed_often(self._buffer):
-            try:
-                await self._start()
-            except Exception as error:
-                self._log.exception("worker cannot start", worker=self._number)
-                channel.send({"is": "refused", "why": f"{type(error).__name__}: {error}"})
+            if why := await self._refusal():
+                channel.send({"is": "refused", "why": why})
                 await channel.close()
                 return 1
             channel.send({"is": "ready"})
@@ -116,6 +114,18 @@ class Worker:
             yield self._adopt()
 
     # Start and end
+
+    async def _refusal(self) -> str:
+        """Start; return why that can't be, "" if it can."""
+        try:
+            await self._start()
+        except (QueueBarred, QueueInUse) as refusal:
+            self._log.error("worker cannot start", worker=self._number, reason=str(refusal))
+            return str(refusal)
+        except Exception as error:
+            self._log.exception("worker cannot start", worker=self._number)
+            return f"{type(error).__name__}: {error}"
+        return ""
 
     async def _start(self) -> None:
         config, log = self._config, self._log

@@ -15,7 +15,7 @@ import pwd
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -117,8 +117,11 @@ def _give_if_fresh(path: Path, account: Account) -> None:
         os.close(folder)
 
 
-def check_data_dir(path: Path) -> None:
-    """Make sure this process can use `path` and what lies in it. Raises PrivilegeError naming what it cannot use."""
+def check_data_dir(path: Path, needed: Iterable[Path] = ()) -> None:
+    """Make sure this process can use `path`, what lies in it, and those of the `needed` files deeper in that are there.
+
+    Raises PrivilegeError naming what it cannot use.
+    """
     try:
         path.stat()
     except OSError as error:
@@ -127,9 +130,16 @@ def check_data_dir(path: Path) -> None:
             f"{_setting(path)}: user {me!r} cannot reach it ({error.strerror}); "
             f"choose a folder all of whose parents {me!r} may enter"
         ) from None
-    for entry in _data_entries(path):
+    for entry in (*_data_entries(path), *filter(_is_there, needed)):
         if not os.access(entry, os.R_OK | os.W_OK | (os.X_OK if entry.is_dir() else 0), effective_ids=True):
             raise PrivilegeError(_not_ours(path, entry))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder on the way to it is barred, and named itself
+        return False
 
 
 def _data_entries(path: Path) -> Iterator[Path]:
@@ -146,8 +156,15 @@ def _not_ours(path: Path, entry: Path) -> str:
     me = _name_of(os.geteuid())
     return (
         f"{_setting(path)}: user {me!r} cannot use {str(entry)!r}, which belongs to {owner!r}; "
-        f"run this as root or as {owner!r}, or give the folder away: chown -R {me} {path}"
+        f"run this as root or as {owner!r}, or give the folder away: chown -R {me} {path}{_and_mode(entry)}"
     )
+
+
+def _and_mode(entry: Path) -> str:
+    """Return the rest of the remedy, where it is not (only) the owner that bars the way."""
+    mode = entry.stat().st_mode
+    wanted = stat.S_IRWXU if stat.S_ISDIR(mode) else stat.S_IRUSR | stat.S_IWUSR
+    return "" if mode & wanted == wanted else f" && chmod -R u+rwX {entry}"
 
 
 def _name_of(uid: int) -> str:

@@ -33,6 +33,7 @@ from valija.privileges import (
     running_as_root,
     unreadable_code,
 )
+from valija.queue.paths import QueuePaths
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets, PortTaken, bind_all, close_all
 from valija.supervisor import Supervisor
@@ -77,12 +78,18 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     if account:
         drop(account)
     _check_readable(config, path or find(), log)
-    check_data_dir(config.data_dir)
+    check_data_dir(config.data_dir, _queue_files(config))
     held.enter_context(_locked(config.data_dir))
     certificates = _certificates(config, pair, log)
     _check_data(config)
     ground = Ground(config, certificates, log, buffer)
     return asyncio.run(_supervise(config, path, bound, ground))
+
+
+def _queue_files(config: Config) -> Iterator[Path]:
+    """Yield what the workers' queues are made of."""
+    for worker in range(config.workers):
+        yield from QueuePaths(config.queue_dir, worker).parts
 
 
 def _check_readable(config: Config, path: Path | None, log: Log) -> None:

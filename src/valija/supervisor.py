@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from valija import __version__
+from valija.admin import by_hand
 from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlServer
 from valija.admin.status import Status, WorkerStatus
 from valija.channel import Channel
@@ -89,7 +90,7 @@ class Supervisor:
         self._failed = False
         self._control = ControlServer(
             config.data_dir / SOCKET_NAME,
-            {"reload": self._on_reload, "queue-changed": self._on_queue_changed, "status": self._on_status},
+            {"reload": self._on_reload, by_hand.COMMAND: self._on_queue_changed, "status": self._on_status},
             log,
         )
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +133,8 @@ class Supervisor:
         if faults := self.reload():
             raise ControlError("\n".join(faults))
 
-    async def _on_queue_changed(self, _: Arguments) -> None:
+    async def _on_queue_changed(self, arguments: Arguments) -> None:
+        by_hand.write(self._log, arguments)
         self._tell({"do": "queue-changed"})
 
     async def _on_status(self, _: Arguments) -> Status:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,8 +19,9 @@ from valija.mail.envelope import Envelope, Notify, Recipient
 from valija.mail.job import QueueId
 from valija.mail.origin import Origin
 from valija.mail.outcome import State
+from valija.queue.directory import QueueDirectory
 from valija.queue.sqlite import SqliteStore
-from valija.queue.store import NewMessage, Settled, Settlement
+from valija.queue.store import Listed, NewMessage, Settled, Settlement
 
 LOG = build_log("error", "text", LogBuffer(os.open(os.devnull, os.O_WRONLY)))
 CONTENT = b"Subject: caf\xc3\xa9\r\nX-Odd: \xff\x1b[31m\r\n\r\nbody\r\n"
@@ -86,6 +88,24 @@ def test_all_workers_queues_are_one_list(here: Here, monkeypatch: pytest.MonkeyP
     assert "from <>" in text
 
 
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_the_list_is_printed_while_it_is_read(here: Here, monkeypatch: pytest.MonkeyPatch, form: list[str]) -> None:
+    ids = fill(here, 0, *[message("a@example.net")] * 5)
+    monkeypatch.setattr("valija.cli.queue._PAGE", 2)
+    printed: list[str] = []
+    seen: list[int] = []
+    read = QueueDirectory.list
+
+    def list_page(directory: QueueDirectory, limit: int, after: QueueId | None = None) -> Sequence[Listed]:
+        seen.append(sum(queue_id in "".join(printed) for queue_id in ids))
+        return read(directory, limit, after)
+
+    monkeypatch.setattr(QueueDirectory, "list", list_page)
+    monkeypatch.setattr("valija.cli.queue.click.echo", printed.append)
+    here.run("queue", "list", *form)
+    assert seen == [0, 2, 4, 5]
+
+
 def test_hold_release_retry_and_delete(here: Here) -> None:
     (queue_id,) = fill(here, 0, message("bob@example.net"))
     assert here.json("queue", "hold", queue_id) == {"changed": [queue_id], "missing": []}
@@ -136,6 +156,47 @@ def test_the_running_server_is_told(here: Here) -> None:
         assert server.told == ["queue-changed"]
         here.json("queue", "list")
         assert server.told == ["queue-changed"]
+
+
+def test_the_running_server_is_told_what_was_done_also_where_it_is_cut_short(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = fill(here, 0, message("bob@example.net"), message("carol@example.net"))
+    told: list[tuple[str, dict[str, object]]] = []
+    monkeypatch.setattr("valija.admin.by_hand.poke", lambda _, command, **what: told.append((command, what)))
+    here.json("queue", "delete", first)
+    assert told == [("queue-changed", {"verb": "delete", "queue_ids": [first]})]
+    assert here.run("queue", "hold", ABSENT).exit_code == 1
+    assert len(told) == 1
+    hold = QueueDirectory.hold
+
+    def hold_one(directory: QueueDirectory, queue_id: QueueId) -> bool:
+        if queue_id == ABSENT:
+            raise KeyboardInterrupt
+        return hold(directory, queue_id)
+
+    monkeypatch.setattr(QueueDirectory, "hold", hold_one)
+    assert here.run("queue", "hold", second, ABSENT).exit_code == 1
+    assert told[1:] == [("queue-changed", {"verb": "hold", "queue_ids": [second]})]
+
+
+def test_retry_tells_of_a_message_on_hold(here: Here) -> None:
+    held, free = fill(here, 0, message("bob@example.net"), message("carol@example.net"))
+    here.json("queue", "hold", held)
+    assert here.run("queue", "retry", held, free).stdout == f"{held} on hold, due when released\n{free} due now\n"
+    result = here.run("queue", "retry", "--all", "--json")
+    assert msgspec.json.decode(result.stdout) == {"changed": [held, free], "missing": []}
+    assert result.stderr == f"valija: 1 of them on hold, due when released: {held}\n"
+    assert here.run("queue", "release", held).stdout == f"{held} released\n"
+    assert here.run("queue", "retry", held).stdout == f"{held} due now\n"
+
+
+def test_a_queue_file_that_is_no_file_is_named_and_the_rest_is_listed(here: Here) -> None:
+    (queue_id,) = fill(here, 0, message("bob@example.net"))
+    (here.data_dir / "queue" / "worker-1.sqlite3").mkdir()
+    result = here.run("queue", "list", "--json")
+    assert [listed["queue_id"] for listed in msgspec.json.decode(result.stdout)] == [queue_id]
+    assert "worker-1.sqlite3: it is no file" in result.stderr
 
 
 def test_a_damaged_queue_file_does_not_hide_the_others(here: Here) -> None:

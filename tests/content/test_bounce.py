@@ -6,6 +6,7 @@ from email import message_from_bytes, policy
 from email.message import MIMEPart
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from valija.content.bounce import FULL_LIMIT, UNASKED_FULL_LIMIT, Reported, ReportKind, report
@@ -138,6 +139,9 @@ def test_c096_one_group_for_each_recipient_that_is_reported() -> None:
         (ReportKind.FAILURE, Reply(550, "5.1.1", "x"), "5.1.1"),
         (ReportKind.FAILURE, Reply(550, "", "x"), "5.0.0"),
         (ReportKind.FAILURE, Reply(550, "4.7.1", "x"), "5.0.0"),
+        (ReportKind.FAILURE, Reply(550, "", "4.7.1 odd"), "5.0.0"),
+        (ReportKind.FAILURE, Reply(550, "", "no\n5.1.1 such user"), "5.1.1"),
+        (ReportKind.FAILURE, Reply(550, "", "no\n5.1.1such user"), "5.0.0"),
         (ReportKind.FAILURE, Reply(550, "5.1.1\r\nX: y", "x"), "5.0.0"),
         (ReportKind.FAILURE, Reply(451, "4.7.1", "x"), "4.4.7"),
         (ReportKind.DELAY, Reply(451, "4.7.1", "x"), "4.7.1"),
@@ -148,6 +152,46 @@ def test_c096_one_group_for_each_recipient_that_is_reported() -> None:
 )
 def test_c096_the_status_agrees_with_the_news(kind: ReportKind, reply: Reply, status: str) -> None:
     assert status_groups(make(failed(reply=reply), kind=kind))[1]["status"] == status
+
+
+def test_the_diagnostic_code_is_the_peers_own_words() -> None:
+    recipient = status_groups(make(failed(reply=Reply(550, "", "4.7.1 odd"))))[1]
+    assert recipient["diagnostic-code"] == "smtp; 550 4.7.1 odd"
+    assert recipient["status"] == "5.0.0"
+
+
+def expired(reply: Reply, seconds: float = 432_000) -> Reported:
+    return msgspec.structs.replace(failed(reply=reply), expired_after=seconds)
+
+
+@pytest.mark.parametrize("reply", [Reply(451, "4.7.1", "Later"), Reply(554, "5.3.2", "No service"), Reply(450, "", "")])
+def test_c091_what_expired_has_its_own_status_and_the_peers_last_words(reply: Reply) -> None:
+    octets = make(expired(reply))
+    recipient = status_groups(octets)[1]
+    assert recipient["action"] == "failed"
+    assert recipient["status"] == "4.4.7"
+    assert recipient["remote-mta"] == "dns; mx.remote.example"
+    assert recipient["diagnostic-code"] == f"smtp; {reply}".strip()
+    assert "Delivery time expired after 5 days." in human_words(octets)
+    assert "when it was last tried" in human_words(octets)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (4, "4 seconds"),
+        (1, "1 second"),
+        (0.5, "0.5 seconds"),
+        (90, "90 seconds"),
+        (1800, "30 minutes"),
+        (3600, "1 hour"),
+        (129_600, "36 hours"),
+        (86_400, "1 day"),
+        (432_000, "5 days"),
+    ],
+)
+def test_a_duration_is_told_in_a_unit_that_fits(seconds: float, words: str) -> None:
+    assert f"Delivery time expired after {words}." in human_words(make(expired(Reply(451, "4.7.1", "x"), seconds)))
 
 
 def test_our_own_finding_has_no_remote_mta() -> None:

@@ -152,9 +152,9 @@ def test_nobody_listens() -> None:
         ("250-\r\n250", State.DELIVERED, "2.0.0"),
         (b"250 \xc7\xeb\r\n", State.DELIVERED, "2.0.0"),
         ("250-ok\r\n251 ok", State.DELIVERED, "2.0.0"),
-        ("550 4.7.1 x", State.FAILED, "5.0.0"),
-        ("450 5.7.1 x", State.DEFERRED, "4.0.0"),
-        ("550-a\r\n" + "550-b\r\n" * 9998 + "550 c", State.FAILED, "5.0.0"),
+        ("550 4.7.1 x", State.FAILED, ""),
+        ("450 5.7.1 x", State.DEFERRED, ""),
+        ("550-a\r\n" + "550-b\r\n" * 9998 + "550 c", State.FAILED, ""),
         ("25", State.DEFERRED, "4.5.0"),
         ("abc", State.DEFERRED, "4.5.0"),
         ("354 go on", State.DEFERRED, "4.5.0"),
@@ -180,7 +180,7 @@ def test_c081_an_enhanced_code_is_never_stale() -> None:
         script: Script = {"MAIL": ["250 2.1.0 ok"], "RCPT": ["550 5.1.1 unknown", "550 no"]}
         async with ScriptedSink(script) as sink, sending(port=sink.port) as sender:
             outcomes = await sender.deliver(job_for(BOB, "x@remote.example"))
-            assert [outcome.reply.enhanced for outcome in outcomes] == ["5.1.1", "5.0.0"]
+            assert [outcome.reply.enhanced for outcome in outcomes] == ["5.1.1", ""]
 
     asyncio.run(main())
 

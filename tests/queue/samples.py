@@ -64,6 +64,7 @@ def report(kind: ReportKind, queue_id: QueueId, _message: NewMessage, reported: 
     """Write a report that a test can read."""
     lines = [f"{kind} report on {queue_id}"]
     lines += [f"{one.recipient.address}: {one.outcome.reply}" for one in reported]
+    lines += [f"expired after {one.expired_after:g} s" for one in reported if one.expired_after]
     return Content.of("\r\n".join([*lines, ""]).encode("ascii", "replace"))
 
 

@@ -96,9 +96,25 @@ def test_c091_given_up_after_its_lifetime_with_the_last_reply() -> None:
     assert settled.state is State.FAILED
     assert verdict.kinds == (ReportKind.FAILURE,)
     words = verdict.settlement.reports[0].content.head.decode()
-    assert "550 5.4.7" in words
-    assert "after 5 days" in words
-    assert "mx.example.net answered last: 451 4.7.1 Greylisted" in words
+    assert "bob@example.net: 451 4.7.1 Greylisted, come back later" in words
+    assert "expired after 432000 s" in words
+
+
+def test_c091_what_is_given_up_keeps_who_spoke_and_what_was_said() -> None:
+    seen: list[Reported] = []
+
+    def keep(kind: ReportKind, queue_id: QueueId, new: NewMessage, reported: Sequence[Reported]) -> Content:
+        seen.extend(reported)
+        return report(kind, queue_id, new, reported)
+
+    claim = Claim.fresh(ID, message())
+    settle(claim, [deferred()], final=False, started=END, now=END, policy=POLICY, random=0, make_report=keep)
+    (one,) = seen
+    assert one.outcome == msgspec.structs.replace(deferred(), state=State.FAILED)
+    assert one.expired_after == POLICY.lifetime
+    seen.clear()
+    settle(claim, [failed()], final=False, started=END, now=END, policy=POLICY, random=0, make_report=keep)
+    assert [one.expired_after for one in seen] == [0]
 
 
 def test_c110_an_attempt_begun_in_time_is_not_the_last() -> None:

@@ -127,6 +127,10 @@ def _newer(path: Path) -> None:
     apsw.Connection(str(path)).execute("PRAGMA user_version = 99").fetchall()
 
 
+def _without_a_table(path: Path) -> None:
+    apsw.Connection(str(path)).execute("DROP TABLE recipient").fetchall()
+
+
 def _cut_short(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2 // 4096 * 4096)
 
@@ -137,7 +141,7 @@ def _scribbled(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [_not_a_database, _foreign, _newer, _cut_short, _scribbled])
+@pytest.mark.parametrize("damage", [_not_a_database, _foreign, _newer, _without_a_table, _cut_short, _scribbled])
 def test_a_damaged_or_foreign_file_is_set_aside_and_does_not_stop_the_start(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -348,16 +352,84 @@ def test_bodies_that_were_never_queued_are_swept_at_the_start(tmp_path: Path) ->
     play(tmp_path, find)
 
 
-def test_bodies_are_kept_where_the_file_that_names_them_was_set_aside(tmp_path: Path) -> None:
-    async def fill(store: SqliteStore) -> None:
-        await put(store, large(store))
+async def put_three_large(store: SqliteStore) -> None:
+    for _ in range(3):
+        await put(store, large(store, b"x" * 450_000))
 
+
+def _scratched(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096:4160] = b"\xff" * 64
+    path.write_bytes(data)
+
+
+def _taken_away(path: Path) -> None:
+    path.unlink()
+
+
+def _emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [_scratched, _not_a_database, _taken_away, _emptied, _a_folder])
+def test_bodies_are_kept_with_the_file_that_names_them(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     async def find(store: SqliteStore) -> None:
-        assert len(bodies(store)) == 1
+        assert store.recovery.orphans == 0
+        assert bodies(store) == []
+        assert await ids_in(store) == []
 
-    play(tmp_path, fill)
-    _not_a_database(tmp_path / "worker-0.sqlite3")
-    play(tmp_path, find)
+    play(tmp_path, put_three_large)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "worker-0.spool").iterdir()}
+    damage(tmp_path / "worker-0.sqlite3")
+    log = LogLines()
+    for _ in range(3):
+        play(tmp_path, find, log=log)
+    kept = tmp_path / f"worker-0.spool.damaged-{NOW:.0f}"
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    assert len(before) == 3
+    (entry,) = log.of("queue file set aside")
+    assert kept.name in entry["reason"]
+    if damage not in (_taken_away, _emptied):
+        assert f"worker-0.sqlite3.damaged-{NOW:.0f} and {kept.name}" in entry["reason"]
+
+
+def test_nothing_set_aside_is_replaced_by_what_is_set_aside_later(tmp_path: Path) -> None:
+    contents = set()
+    for _ in range(3):
+        play(tmp_path, put_three_large)
+        _scratched(tmp_path / "worker-0.sqlite3")
+        contents |= {path.name for path in (tmp_path / "worker-0.spool").iterdir()}
+    play(tmp_path, put_three_large)  # all at the same second
+    kept = sorted(tmp_path.glob("worker-0.spool.damaged-*"))
+    assert len(kept) == len(list(tmp_path.glob("worker-0.sqlite3.damaged-*"))) == 3
+    assert {body.name for folder in kept for body in folder.iterdir()} == contents
+    assert len(contents) == 9
+
+
+def test_damage_that_shows_while_the_queue_is_put_in_order_sets_it_aside_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(store: SqliteStore) -> None:
+        assert "it is damaged" in store.recovery.set_aside
+        await put(store)
+
+    play(tmp_path, put_three_large)
+    monkeypatch.setattr("valija.queue.schema._CHECKED_SIZE", 0)  # as a file above the limit is
+    path = tmp_path / "worker-0.sqlite3"
+    connection = apsw.Connection(str(path))
+    root = int(connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'body'").get)
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    play(tmp_path, work)
+    (kept,) = tmp_path.glob("worker-0.spool.damaged-*")
+    assert len(list(kept.iterdir())) == 3
 
 
 # --- a caller that goes away

@@ -119,10 +119,10 @@ def request(path: Path, command: str, *, timeout: float = 10.0, **arguments: obj
     return answer.result
 
 
-def poke(path: Path, command: str) -> None:
-    """Tell the running server something it would find out by itself later; no server is no fault."""
+def poke(path: Path, command: str, **arguments: object) -> None:
+    """Tell the running server something it can do without for a while, or for good; no server is no fault."""
     with contextlib.suppress(NotRunning, ControlError):
-        request(path, command, timeout=2.0)
+        request(path, command, timeout=2.0, **arguments)
 
 
 def _exchange(path: Path, line: bytes, timeout: float) -> bytes:

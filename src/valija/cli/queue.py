@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from valija.queue.directory import QueueDirectory
     from valija.queue.store import Listed, NewMessage
 
+_ON_HOLD = "on hold, due when released"
+_NAMED = 10  # ids told beside the answer
 _PAGE = 500  # messages read at once: the queue may be larger than the memory
 
 
@@ -48,7 +50,7 @@ def add_to(main: click.Group) -> None:
     for name, done, words in (
         ("hold", "on hold", "Keep messages from being attempted or given up, until they are released."),
         ("release", "released", "End the hold of messages; they are due now."),
-        ("retry", "due now", "Have messages attempted now."),
+        ("retry", "due now", "Have messages attempted now, those on hold when they are released."),
         ("delete", "deleted", "Remove messages, without a report to the sender."),
     ):
         _add_verb(queue, name, done, words)
@@ -61,12 +63,21 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
         config = call.enter()
         changed: list[str] = []
         missing: list[str] = []
-        with _opened(call, config) as directory:
+        waiting: set[str] = set()
+        with _opened(call, config) as directory, _told(config, name) as tell:
             act = _VERBS[name](directory)
             for queue_id in _all_ids(directory) if everything else [_queue_id(text) for text in queue_ids]:
-                (changed if act(queue_id) else missing).append(queue_id)
-        _poke(config)
-        call.answer({"changed": changed, "missing": missing}, [f"{queue_id} {done}" for queue_id in changed])
+                if not act(queue_id):
+                    missing.append(queue_id)
+                    continue
+                tell(queue_id)
+                changed.append(queue_id)
+                if name == "retry" and directory.is_held(queue_id):
+                    waiting.add(queue_id)
+        lines = (f"{queue_id} {_ON_HOLD if queue_id in waiting else done}" for queue_id in changed)
+        call.answer({"changed": changed, "missing": missing}, lines)
+        if waiting and call.as_json:
+            call.note(f"{len(waiting)} of them {_ON_HOLD}: {', '.join(sorted(waiting)[:_NAMED])}")
         if missing and not everything:
             raise Refusal("\n".join(f"there is no message {queue_id} in the queue" for queue_id in missing))
 
@@ -97,10 +108,17 @@ def _all_ids(directory: "QueueDirectory") -> "list[QueueId]":
     return [message.queue_id for message in _messages(directory)]
 
 
-def _poke(config: "Config") -> None:
-    from valija.admin.control import SOCKET_NAME, poke
+@contextlib.contextmanager
+def _told(config: "Config", verb: str) -> "Iterator[Callable[[QueueId], None]]":
+    """Have the running server told what was done to messages, also where the command is cut short."""
+    from valija.admin.by_hand import Teller
+    from valija.admin.control import SOCKET_NAME
 
-    poke(config.data_dir / SOCKET_NAME, "queue-changed")
+    teller = Teller(config.data_dir / SOCKET_NAME, verb)
+    try:
+        yield teller.changed
+    finally:
+        teller.close()
 
 
 def _queue_id(text: str) -> "QueueId":

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from valija.content.compose import date_time, printable, readable
-from valija.content.delivery_status import status
+from valija.content.delivery_status import status_of
 from valija.content.reported import News, Reported, ReportKind
 
 _WIDTH: Final = 72
+_UNITS: Final = {"day": 86400, "hour": 3600, "minute": 60, "second": 1}
 _MAX_QUOTED: Final = 2000  # characters of one peer's reply
 
 _OPENINGS: Final = {
@@ -92,6 +93,8 @@ def _about(kind: ReportKind, one: Reported) -> Iterator[str]:
     yield _what_happened(kind, one)
     if kind in (ReportKind.FAILURE, ReportKind.DELAY):
         yield _quote(str(one.outcome.reply))
+    if one.expired_after:
+        yield _wrap(f"Delivery time expired after {_duration(one.expired_after)}.", "    ")
     if kind is ReportKind.FAILURE:
         yield _wrap(_advice(one), "    ")
     if kind is ReportKind.DELAY and one.will_retry_until:
@@ -107,7 +110,7 @@ def _what_happened(kind: ReportKind, one: Reported) -> str:
         words = f"Handed to {host}." if outcome.remote else "Handed on."
     elif not outcome.remote:
         words = "This server found:"
-    elif kind is ReportKind.FAILURE and not outcome.reply.is_transient:
+    elif kind is ReportKind.FAILURE and not (outcome.reply.is_transient or one.expired_after):
         words = f"The server {host} refused the message for good, and said:"
     else:
         words = f"The server {host} did not take the message when it was last tried, and said:"
@@ -121,8 +124,15 @@ def _host(one: Reported) -> str:
 
 
 def _advice(one: Reported) -> str:
-    _, about, detail = status(ReportKind.FAILURE, one.outcome.reply).split(".")
+    _, about, detail = status_of(ReportKind.FAILURE, one).split(".")
     return _ADVICE.get(f"{about}.{detail}") or _ADVICE.get(about) or _ADVICE[""]
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the largest unit that counts it without a remainder, as whoever set it wrote it."""
+    unit = next((unit for unit in _UNITS if seconds % _UNITS[unit] == 0), "second")
+    count = f"{seconds / _UNITS[unit]:.15g}"
+    return f"{count} {unit}{'' if count == '1' else 's'}"
 
 
 def _quote(words: str) -> str:

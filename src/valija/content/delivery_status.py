@@ -11,6 +11,8 @@ A group of fields for the message, then one for each recipient, parted by a blan
     Remote-MTA: dns; mx.remote.example
     Diagnostic-Code: smtp; 550 5.1.1 No such user
 
+Diagnostic-Code is what the peer said, and no more (section 2.3.6); Status is ours, and may be concluded from it.
+
 The address a report names is the one the sender used, never what an alias made of it (section 2.3.2).
 """
 
@@ -34,7 +36,7 @@ _CLASSES: Final = {
     ReportKind.RELAYED: "2",
 }
 _EXPIRED: Final = "4.4.7"  # RFC 3463 section 3.5: a persistent transient failure, given up
-_STATUS: Final = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}", re.ASCII)
+_STATUS: Final = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?=[ \t]|$)", re.ASCII)
 _HEXCHAR: Final = re.compile(r"\+([0-9A-F]{2})")
 _UNSAFE_IN_UTF8_ADDRESS: Final = re.compile(r"[^!-*,-<>-\[\]-~]")
 _MAX_DIAGNOSTIC: Final = 2000
@@ -62,7 +64,7 @@ def _recipient_fields(news: News, one: Reported) -> bytes:
         fields.append(field("Original-Recipient", _original_recipient(one.recipient.orcpt)))
     fields.append(field("Final-Recipient", typed_address(one.recipient.reported_address)))
     fields.append(field("Action", _ACTIONS[news.kind]))
-    fields.append(field("Status", status(news.kind, outcome.reply)))
+    fields.append(field("Status", status_of(news.kind, one)))
     if outcome.remote:
         fields.append(field("Remote-MTA", f"dns; {printable(outcome.remote, 255)}"))
     fields.append(field("Diagnostic-Code", _diagnostic(outcome.reply, outcome.remote)))
@@ -72,16 +74,24 @@ def _recipient_fields(news: News, one: Reported) -> bytes:
     return b"".join(fields)
 
 
+def status_of(kind: ReportKind, one: Reported) -> str:
+    """Return the enhanced status code to report on a recipient: what is given up after its time says that alone."""
+    return _EXPIRED if one.expired_after else status(kind, one.outcome.reply)
+
+
 def status(kind: ReportKind, reply: Reply) -> str:
     """Return the enhanced status code to report; its class is that of the news, whatever the peer wrote.
 
-    A failure whose last reply was transient was given up after its time, and says so.
+    A failure whose last reply was transient was given up after its time, and says so. Where the reply has no code of
+    this class, a line of its text may; else it is `x.0.0`, which the peer never said.
     """
     if kind is ReportKind.FAILURE and reply.is_transient:
         return _EXPIRED
     expected = _CLASSES[kind]
-    if _STATUS.fullmatch(reply.enhanced) and reply.enhanced[0] == expected:
-        return reply.enhanced
+    for said in (reply.enhanced, *reply.text.split("\n")):
+        match = _STATUS.match(said)
+        if match and match[1] == expected:
+            return match[0]
     return f"{expected}.0.0"
 
 

@@ -19,11 +19,16 @@ class ReportKind(StrEnum):
 
 
 class Reported(msgspec.Struct, frozen=True, gc=False):
-    """A recipient and its last outcome. `will_retry_until`: when a delayed one is given up, in epoch seconds."""
+    """A recipient and its last outcome.
+
+    `will_retry_until`: when a delayed one is given up, in epoch seconds. `expired_after`: how long a failed one was
+    tried until it was given up, in seconds; 0 where it failed for good.
+    """
 
     recipient: Recipient
     outcome: Outcome
     will_retry_until: float = 0.0
+    expired_after: float = 0.0
 
 
 class News(msgspec.Struct, frozen=True, gc=False):

@@ -25,7 +25,7 @@ import apsw
 
 from valija.mail.job import QueueId
 from valija.queue.identity import parse, to_number
-from valija.queue.paths import QueuePaths, workers_in
+from valija.queue.paths import QueueBarred, QueuePaths, check_access, workers_in
 from valija.queue.rows import Rows
 from valija.queue.schema import Unusable, open_file
 from valija.queue.spool import Spool
@@ -33,12 +33,16 @@ from valija.queue.store import Listed, NewMessage
 
 T = TypeVar("T")
 
+_CACHE_KIB = 512  # per file: all of them are open at once
+
 
 class _File:
     """One worker's queue file and the folder of its large bodies."""
 
     def __init__(self, paths: QueuePaths) -> None:
+        check_access(paths)
         self.connection = open_file(paths.database)
+        self.connection.pragma("cache_size", -_CACHE_KIB)
         self.rows = Rows(self.connection)
         self.spool_folder = paths.spool
 
@@ -54,6 +58,8 @@ class QueueDirectory:
             paths = QueuePaths(folder, worker)
             try:
                 self._files.append(_File(paths))
+            except QueueBarred as barred:
+                self.problems.append(str(barred))
             except (Unusable, OSError, apsw.Error) as error:
                 self.problems.append(f"{paths.database}: {error}")
 
@@ -100,6 +106,10 @@ class QueueDirectory:
     def retry(self, queue_id: QueueId) -> bool:
         """Make the pending recipients due now. False if the message is not there."""
         return self._any(lambda rows: rows.retry(_number(queue_id), self._clock()))
+
+    def is_held(self, queue_id: QueueId) -> bool:
+        """Whether a message is on hold."""
+        return any(file.rows.is_held(_number(queue_id)) for file in self._files)
 
     def delete(self, queue_id: QueueId) -> bool:
         """Remove a message without a report. False if it is not there."""

@@ -3,6 +3,9 @@
     connection, recovery = recover(QueuePaths(folder, 0), now)
     recovery.pending      # recipients that wait
 
+Where the file can't be used, or turns out to be damaged here, it is set aside with its bodies, and a new one begun: a
+sweep must never meet the bodies of a file that is not there to name them.
+
 Nothing here reads the whole queue: with a million recipients it takes as long as counting an index.
 """
 
@@ -14,7 +17,7 @@ from valija.queue.flight import Flight
 from valija.queue.identity import from_number
 from valija.queue.paths import QueuePaths
 from valija.queue.rows import Rows
-from valija.queue.schema import open_or_replace
+from valija.queue.schema import Opened, open_or_replace, replace
 from valija.queue.spool import Spool
 
 
@@ -23,7 +26,8 @@ class Recovery(msgspec.Struct, frozen=True):
 
     `pending` recipients wait (those on hold are not counted). `unfinished` messages were being attempted when the
     process before this one died, and those in `held` went on hold because it was not the first time. `orphans` are
-    files of contents that were never queued. `set_aside` tells which file was renamed and why, "" if none was.
+    files of contents that were never queued. `set_aside` tells why a file and its bodies were renamed, and how, "" if
+    none were.
     """
 
     pending: int
@@ -34,12 +38,21 @@ class Recovery(msgspec.Struct, frozen=True):
 
 
 def recover(paths: QueuePaths, now: float) -> tuple[apsw.Connection, Recovery]:
-    """Open a worker's queue file, which this process has locked, and put its affairs in order."""
-    connection, set_aside = open_or_replace(paths.database, now)
-    rows = Rows(connection)
+    """Open a worker's queue file, which this process has locked, and put its affairs in order. Raises QueueBarred."""
+    opened = open_or_replace(paths, now)
+    try:
+        return opened.connection, _put_in_order(opened, paths)
+    except (apsw.CorruptError, apsw.NotADBError) as damage:
+        opened.connection.close()
+        opened = replace(paths, now, f"it is damaged: {damage}")
+        return opened.connection, _put_in_order(opened, paths)
+
+
+def _put_in_order(opened: Opened, paths: QueuePaths) -> Recovery:
+    rows = Rows(opened.connection)
     unfinished, held = _count_crashes(rows, paths)
-    orphans = 0 if set_aside else Spool(paths.spool).sweep(rows.names_file)  # the file set aside may name them
-    return connection, Recovery(rows.pending(), unfinished, held, orphans, set_aside)
+    orphans = Spool(paths.spool).sweep(rows.names_file)
+    return Recovery(rows.pending(), unfinished, held, orphans, opened.reason)
 
 
 def _count_crashes(rows: Rows, paths: QueuePaths) -> tuple[int, tuple[QueueId, ...]]:

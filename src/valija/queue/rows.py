@@ -212,6 +212,10 @@ class Rows:
         self.execute("UPDATE recipient SET held = 1 WHERE message = ?", (number,))
         return self._changes("UPDATE message SET hold = 1 WHERE id = ?", number)
 
+    def is_held(self, number: int) -> bool:
+        """Whether a message is there and on hold."""
+        return bool(self.execute("SELECT hold FROM message WHERE id = ?", (number,)).get)
+
     def release_hold(self, number: int, now: float) -> bool:
         """End a hold, recipients due at `now`, old crashes forgiven; False if the message is not there."""
         self.execute("UPDATE recipient SET held = 0, next_attempt = ? WHERE message = ?", (now, number))

@@ -1,21 +1,29 @@
 """A queue file: its tables, how it is opened, and what happens to one that is no queue file or a damaged one.
 
     connection = open_file(Path("worker-0.sqlite3"))            # raises Unusable
-    connection, reason = open_or_replace(path, stamp=now)       # sets an unusable one aside, with the reason why
+    opened = open_or_replace(paths, stamp=now)                  # sets an unusable one aside, and says why
 
 A message has one row in `message` and one row in `recipient` for each recipient that is pending; `held` repeats the
 message's hold, so that what is on hold costs the search for due recipients nothing. `next_hop` is what the store was
 told about the way to it when it was put: it is only used to leave out next hops that are full at the moment.
 
+A file set aside keeps its companions and its large bodies: `worker-0.sqlite3.damaged-1800000000` and
+`worker-0.spool.damaged-1800000000`. They are never touched again, and are a human's to look at. Bodies that lie where
+there is no queue file, or an empty one, are set aside too: somebody took the file away.
+
 Known weakness: a file above 64 MiB is not read through at the start; damage in the midst of it shows later.
 """
 
 import os
+from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
+from valija.queue.paths import COMPANIONS, SPOOL_SUFFIX, QueueBarred, QueuePaths
 from valija.queue.spool import sync_path
 
 APPLICATION_ID: Final = 0x56414C4A  # "VALJ", seen by file(1)
@@ -63,42 +71,52 @@ class Unusable(Exception):
     """A file that this version can't use as a queue; the message says why."""
 
 
-def open_or_replace(path: Path, stamp: float) -> tuple[apsw.Connection, str]:
-    """Open a queue file, made where it is missing. One that can't be used is set aside.
+class Opened(msgspec.Struct, frozen=True):
+    """An open queue file. Where one was set aside, `reason` says why and where it and its bodies are kept, else ""."""
 
-    Returns the connection, and the reason why a file was set aside, or "".
-    """
-    reason = ""
+    connection: apsw.Connection
+    reason: str = ""
+
+
+def open_or_replace(paths: QueuePaths, stamp: float) -> Opened:
+    """Open a queue file, made where it is missing. One that can't be used is set aside. Raises QueueBarred."""
     try:
-        return _open_or_create(path), reason
-    except Unusable as unusable:
-        reason = str(unusable)
-    kept = set_aside(path, stamp)
-    return _open_or_create(path), f"{reason}; kept as {kept}"
+        try:
+            if _is_there(paths.database):
+                return Opened(open_file(paths.database))
+            reason = "the queue file was missing or empty"
+        except Unusable as unusable:
+            reason = str(unusable)
+        return replace(paths, stamp, reason)
+    except apsw.Error as error:
+        raise QueueBarred(f"{paths.database} can't be opened: {error}; mend this, its messages wait there") from None
+
+
+def replace(paths: QueuePaths, stamp: float, reason: str) -> Opened:
+    """Set aside what lies in the place of a queue, and open a new one."""
+    kept = set_aside(paths, stamp)
+    _create(paths.database)
+    return Opened(open_file(paths.database), f"{reason}; kept as {' and '.join(kept)}" if kept else "")
 
 
 def open_file(path: Path) -> apsw.Connection:
     """Open a queue file that is there already. Raises Unusable, or FileNotFoundError."""
     if not path.exists():
         raise FileNotFoundError(path)
+    if not path.is_file():
+        raise Unusable("it is no file")
     connection = _connect(path)
     try:
         _check_kind(connection)
         _configure(connection)
         _check_health(connection, path)
-    except (apsw.NotADBError, apsw.CorruptError, Unusable) as error:
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, Unusable) as error:
         connection.close()
         raise Unusable(str(error)) from None
     except apsw.Error:
         connection.close()
         raise
     return connection
-
-
-def _open_or_create(path: Path) -> apsw.Connection:
-    if not path.exists() or not path.stat().st_size:
-        _create(path)
-    return open_file(path)
 
 
 def _create(path: Path) -> None:
@@ -146,11 +164,28 @@ def _check_health(connection: apsw.Connection, path: Path) -> None:
         connection.execute(statement).fetchall()
 
 
-def set_aside(path: Path, stamp: float) -> str:
-    """Rename a file and its companions, so that a human can look at them; return its new name."""
-    kept = path.with_name(f"{path.name}.damaged-{stamp:.0f}")
-    for companion in ("-wal", "-shm", ""):
-        source = path.with_name(path.name + companion)
-        if source.exists():
-            source.rename(kept.with_name(kept.name + companion))
-    return kept.name
+def set_aside(paths: QueuePaths, stamp: float) -> list[str]:
+    """Rename a file with its companions and bodies, so that a human can look at them; return the new names.
+
+    The bodies go first, and the file last: cut off in between, what is left is set aside at the next start.
+    """
+    endings = chain([f".damaged-{stamp:.0f}"], (f".damaged-{stamp:.0f}-{number}" for number in count(2)))
+    free = next(ending for ending in endings if not any(new.exists() for _, new in _places(paths, ending)))
+    kept = [old.rename(new).name for old, new in _places(paths, free) if _is_there(old)]
+    sync_path(paths.folder)
+    return kept[::-1]
+
+
+def _places(paths: QueuePaths, ending: str) -> Iterator[tuple[Path, Path]]:
+    """Yield the parts of a queue that can be set aside, and where each goes: a rename would replace what is there."""
+    database = paths.database.name
+    yield paths.spool, paths.spool.with_name(paths.spool.name + ending)
+    for companion in (*COMPANIONS, ""):
+        yield paths.folder / (database + companion), paths.folder / (database + ending + companion)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is something to keep: an empty file, and a folder of no bodies, are as good as none."""
+    if path.is_dir():
+        return path.suffix != SPOOL_SUFFIX or any(path.iterdir())
+    return path.exists() and path.stat().st_size > 0

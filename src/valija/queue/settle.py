@@ -7,7 +7,8 @@
 Rules:
 
 - Each recipient of the job has exactly one outcome, and gets exactly one Settled. Anything else is an error of ours.
-- A deferred recipient is given up when its attempt began after the end of the message's lifetime (5.4.7).
+- A deferred recipient is given up when its attempt began after the end of the message's lifetime. The peer's last words
+  stay what they were; the report has 4.4.7 as its status, and says how long it was tried (RFC 3463 section 3.5).
 - Reports go by NOTIFY (RFC 3461 section 4.1): a failure unless it was excluded; a delay, once, unless excluded; a
   delivery only where it was asked for, and not where the next host took over the duty to report.
 - One report of a kind and attempt, on all recipients concerned. None is made about a null reverse-path.
@@ -37,7 +38,6 @@ OUR_FAULT: Final = Reply(451, "4.3.0", "Internal error, the message will be trie
 """The reply that a recipient is deferred with when the attempt itself went wrong here."""
 
 _ABSENT, _SUCCESS, _FAILURE, _DELAY = map(int, (Notify.ABSENT, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY))
-_DAY: Final = 86400
 _LONGEST_REPLY: Final = 1000  # characters kept of one
 
 
@@ -116,8 +116,10 @@ class _Judge:
         if outcome.state is State.DEFERRED:
             if not is_given_up(self._policy, self._started, self._arrived):
                 return self._deferred(due, outcome)
-            outcome = _given_up(outcome, self._policy.lifetime)
-        self._tell(ReportKind.FAILURE, _FAILURE, outcome, unless_excluded=True)
+            outcome = msgspec.structs.replace(outcome, state=State.FAILED)
+            self._tell(ReportKind.FAILURE, _FAILURE, outcome, unless_excluded=True, expired=True)
+        else:
+            self._tell(ReportKind.FAILURE, _FAILURE, outcome, unless_excluded=True)
         return Settled(outcome.number, State.FAILED, _words(outcome.reply))
 
     def _delivered(self, outcome: Outcome) -> Settled:
@@ -134,26 +136,21 @@ class _Judge:
         again = next_attempt(self._policy, due.attempts + 1, self._now, self._arrived, self._random)
         return Settled(outcome.number, State.DEFERRED, _words(outcome.reply), again, warned)
 
-    def _tell(self, kind: ReportKind, wish: int, outcome: Outcome, *, unless_excluded: bool) -> None:
+    def _tell(
+        self, kind: ReportKind, wish: int, outcome: Outcome, *, unless_excluded: bool, expired: bool = False
+    ) -> None:
         """Note a recipient for a report, if its sender can hear of it and wishes to."""
         recipient = self._envelope.recipients[outcome.number]
         wished = recipient.notify & wish or (unless_excluded and recipient.notify == _ABSENT)
         if wished and self._envelope.reverse_path:
-            until = self._arrived + self._policy.lifetime if kind is ReportKind.DELAY else 0.0
-            self.news.setdefault(kind, []).append(Reported(recipient, outcome, until))
+            lifetime = self._policy.lifetime
+            until = self._arrived + lifetime if kind is ReportKind.DELAY else 0.0
+            self.news.setdefault(kind, []).append(Reported(recipient, outcome, until, lifetime if expired else 0.0))
 
 
 def _words(reply: Reply) -> str:
     """Return a reply as it is kept: a text that every encoding can take, of a length that a peer can't choose."""
     return str(reply)[:_LONGEST_REPLY].encode("utf-8", "backslashreplace").decode()
-
-
-def _given_up(outcome: Outcome, lifetime: float) -> Outcome:
-    """Return the outcome of a recipient whose time is over, in our own words, the last answer among them."""
-    days = f"{lifetime / _DAY:.3g} days"
-    last = f"{outcome.remote} answered last" if outcome.remote else "the last attempt ended with"
-    reply = Reply(550, "5.4.7", f"Delivery time expired after {days}; {last}: {outcome.reply}")
-    return Outcome(outcome.number, State.FAILED, reply)
 
 
 def _report(

@@ -29,7 +29,7 @@ from valija.mail.job import QueueId
 from valija.queue.claims import Claims
 from valija.queue.flight import Flight
 from valija.queue.identity import IdSource, to_number
-from valija.queue.paths import QueuePaths, take_lock
+from valija.queue.paths import QueuePaths, check_access, take_lock
 from valija.queue.recovery import Recovery, recover
 from valija.queue.rows import RawRows, Rows, new_row
 from valija.queue.spool import Spool
@@ -82,10 +82,12 @@ class SqliteStore:
         """Open a worker's queue, made where it is missing, and recover what the process before left.
 
         `next_hop` tells how claims see the way of an address. To be called in the running loop, before anything waits
-        for it. Raises QueueInUse, and OSError for a folder that can't be used; a damaged file is set aside instead.
+        for it. Raises QueueInUse, QueueBarred for what this process may not use, OSError for a folder that can't be
+        made; a damaged file is set aside instead.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         paths = QueuePaths(folder, worker)
+        check_access(paths)
         lock = take_lock(paths.lock)
         try:
             connection, recovery = recover(paths, clock())

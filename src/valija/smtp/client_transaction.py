@@ -70,7 +70,7 @@ class Transaction:
             return False
         reply = self.rcpt_replies[place]
         if reply.code == 452:
-            return reply.enhanced in ("4.5.3", "4.0.0")
+            return reply.enhanced in ("", "4.5.3", "4.0.0")
         return reply.code == 552 and reply.enhanced == "5.5.3"
 
 

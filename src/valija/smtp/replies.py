@@ -9,8 +9,9 @@
 
 The rules, made for peers that are odd or hostile:
 
-- The basic code decides. An enhanced code is believed only where its class agrees; else it is `x.0.0`, and the one that
-  disagrees stays in the text. Nothing is remembered from one reply to the next.
+- The basic code decides. An enhanced code is believed only where its class agrees and the first line has it (RFC 2034
+  section 3 wants it in each); else the reply has none, and what was written stays in the text: a reply quoted is the
+  peer's own words. Nothing is remembered from one reply to the next.
 - Where the lines of one reply differ in code the last one counts, unless it is good news after bad: that is unreadable.
 - LF alone ends a line too: we write no line that depends on it, so nothing can be smuggled this way.
 - What cannot be understood is `Unreadable`: the caller treats it as transient and closes.
@@ -119,17 +120,14 @@ def _single(line: bytes) -> Reply | Unreadable:
 
 def _reply(code: int, texts: list[bytes]) -> Reply:
     lines = [text.decode("utf-8", "surrogateescape") for text in texts]
-    digit = str(code // 100)
-    enhanced = ""
+    match = _ENHANCED.match(lines[0])
+    if match is None or match[1] != str(code // 100):
+        return Reply(code, "", "\n".join(lines))
+    enhanced = match[0]
     for number, line in enumerate(lines):
         match = _ENHANCED.match(line)
-        if match is None or match[1] != digit:
-            continue
-        enhanced = enhanced or match[0]
-        if match[0] == enhanced:
+        if match is not None and match[0] == enhanced:
             lines[number] = line[match.end() + 1 :]
-    if not enhanced and digit != "3":  # RFC 2034 gives 3yz none
-        enhanced = f"{digit}.0.0"
     return Reply(code, enhanced, "\n".join(lines))
 
 
