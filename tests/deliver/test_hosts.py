@@ -84,6 +84,14 @@ def test_a_relayhost_that_is_ourselves_or_has_no_address_never_bounces() -> None
         assert failure.reply.is_transient
 
 
+@pytest.mark.parametrize("records", [{}, {"relay.example": ["MX 0 ."]}, {"relay.example": ["TXT x"]}])
+def test_a_mistake_in_the_relayhost_bounces_nobodys_mail(records: Mapping[str, Sequence[str]]) -> None:
+    failure = targets_of(records, Route("remote", "relay.example", is_relayhost=True))
+    assert isinstance(failure, Failure)
+    assert not failure.permanent
+    assert str(failure.reply).startswith("451 4.4.4 The relayhost relay.example can't be used: ")
+
+
 @pytest.mark.parametrize(
     ("zone", "permanent", "enhanced"),
     [

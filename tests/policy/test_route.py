@@ -21,7 +21,7 @@ def test_all_else_goes_to_its_domain() -> None:
 
 def test_all_else_goes_to_the_relayhost() -> None:
     router = Router(["local.example"], Relayhost("relay.example", 587))
-    assert router.route("bob@remote.example") == Route("remote", "relay.example", 587, False)
+    assert router.route("bob@remote.example") == Route("remote", "relay.example", 587, False, is_relayhost=True)
     assert router.route("bob@remote.example") == router.route("carol@other.example")
     by_mx = Router([], Relayhost("relay.example", lookup_mx=True))
     assert by_mx.route("bob@remote.example") == Route("remote", "relay.example", 0, True)

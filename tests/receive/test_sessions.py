@@ -99,6 +99,7 @@ def test_c070_a_user_sends_only_in_their_own_name(run: Any, tmp_path: Path) -> N
             d = await submitter(r)
             assert (await d.say("MAIL FROM:<bob@local.example>")).startswith("550 5.7.1")
             assert (await d.say("MAIL FROM:<anybody@remote.example>")).startswith("550 5.7.1")
+            assert r.log.count("sender refused") == 2
             for forged in (
                 "From: bob@local.example",
                 "From: alice@local.example\nFrom: bob@local.example",

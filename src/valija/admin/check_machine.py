@@ -129,7 +129,10 @@ def _dkim(config: Config) -> Iterator[Finding]:
     for domain in domains:
         if signing := keys.for_domain(domain):
             selectors = ", ".join(key.selector for key in signing)
-            yield fine("dkim", f"mail of {domain} is signed by {selectors}")
+            if domain in config.domains:
+                yield fine("dkim", f"mail of {domain} is signed by {selectors}")
+            else:
+                yield warning("dkim", f"{domain} has keys ({selectors}) but is not in domains: its mail is not signed")
     for problem in dict.fromkeys(problems):  # for_domain() meets them again
         yield failure("dkim", problem)
 

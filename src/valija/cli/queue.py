@@ -208,8 +208,9 @@ def _whole_lines(listed: "Listed", message: "NewMessage") -> Iterator[str]:
 
 
 def _header(message: "NewMessage") -> str:
-    """Return the header; octets that are no UTF-8 stand as escapes."""
-    return message.content.head.partition(b"\r\n\r\n")[0].decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    """Return the header, its tabs as blanks; octets that are no UTF-8 stand as escapes."""
+    header = message.content.head.partition(b"\r\n\r\n")[0].decode("utf-8", "backslashreplace")
+    return header.replace("\r\n", "\n").replace("\t", "    ")
 
 
 # Which of the directory's verbs a command means.

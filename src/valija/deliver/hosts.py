@@ -46,6 +46,13 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 async def find_targets(route: Route, ask: Surroundings, options: SmtpOptions) -> list[Target] | Failure:
     """Return what to connect to, best first; never an empty list."""
+    targets = await _find(route, ask, options)
+    if isinstance(targets, Failure) and targets.permanent and route.is_relayhost:
+        return Failure(Reply(451, "4.4.4", f"The relayhost {route.next_hop} can't be used: {targets.reply.text}"))
+    return targets
+
+
+async def _find(route: Route, ask: Surroundings, options: SmtpOptions) -> list[Target] | Failure:
     port = route.port or options.port
     found = await _hosts(route, ask)
     if found.refusal is not None:

@@ -17,13 +17,15 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """The way to a next hop. Jobs with equal routes may share a connection.
 
     `next_hop` is a domain (its MX hosts are looked up) or a host when `lookup_mx` is false; `port` is 0 for the
-    port MX hosts are reached on. For `maildir` it is the hosted domain.
+    port MX hosts are reached on. For `maildir` it is the hosted domain. `is_relayhost` tells that the configuration
+    chose the next hop, not the recipient's domain: what is wrong with it is no fault of the recipient.
     """
 
     transport: Transport
     next_hop: str
     port: int = 0
     lookup_mx: bool = True
+    is_relayhost: bool = False
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

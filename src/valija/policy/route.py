@@ -54,7 +54,7 @@ class Router:
 
 
 def _route_to(relayhost: Relayhost) -> Route:
-    return Route("remote", relayhost.host, relayhost.port, relayhost.lookup_mx)
+    return Route("remote", relayhost.host, relayhost.port, relayhost.lookup_mx, is_relayhost=True)
 
 
 def parse_relayhost(text: object) -> Relayhost | Fault | None:

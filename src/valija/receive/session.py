@@ -184,7 +184,11 @@ class Session:
         return _SENDER_OK
 
     def _check_sender(self, reverse_path: str) -> Reply | None:
-        return check_envelope(self.login, reverse_path, hosted=self.site.relay.domains, owns=self.site.directory.owns)
+        site = self.site
+        refusal = check_envelope(self.login, reverse_path, hosted=site.relay.domains, owns=site.directory.owns)
+        if refusal:
+            site.log.info("sender refused", client=self.peer.address, login=self.login, reply=str(refusal))
+        return refusal
 
     def _on_rcpt(self, event: Rcpt) -> Answer:
         recipient = event.recipient
