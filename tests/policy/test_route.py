@@ -24,7 +24,7 @@ def test_all_else_goes_to_the_relayhost() -> None:
     assert router.route("bob@remote.example") == Route("remote", "relay.example", 587, False, is_relayhost=True)
     assert router.route("bob@remote.example") == router.route("carol@other.example")
     by_mx = Router([], Relayhost("relay.example", lookup_mx=True))
-    assert by_mx.route("bob@remote.example") == Route("remote", "relay.example", 0, True)
+    assert by_mx.route("bob@remote.example") == Route("remote", "relay.example", 0, True, is_relayhost=True)
 
 
 @pytest.mark.parametrize(
