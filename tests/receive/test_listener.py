@@ -2,25 +2,13 @@
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from tests.receive.reception import Dialogue, Reception, reception
 from valija.receive.admission import SessionTable, network_of
-
-
-@pytest.fixture(params=["uvloop", "asyncio"])
-def run(request: pytest.FixtureRequest) -> Any:
-    def runner(work: Coroutine[Any, Any, None]) -> None:
-        factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-        with asyncio.Runner(loop_factory=factory) as loop:
-            loop.run(work)
-
-    return runner
 
 
 async def greeted(r: Reception, source: str = "127.0.0.1") -> Dialogue:

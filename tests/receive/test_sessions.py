@@ -3,28 +3,16 @@
 import asyncio
 import base64
 import errno
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from tests.receive.reception import Dialogue, Reception, reception
 from valija.queue.store import QueueFull
 from valija.receive import session
 
 OUTSIDER = {"mynetworks": ["127.0.0.9/32"], "greet_pause": 0.0}
-
-
-@pytest.fixture(params=["uvloop", "asyncio"])
-def run(request: pytest.FixtureRequest) -> Any:
-    def runner(work: Coroutine[Any, Any, None]) -> None:
-        factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-        with asyncio.Runner(loop_factory=factory) as loop:
-            loop.run(work)
-
-    return runner
 
 
 def plain(login: str, password: str, authzid: str = "") -> str:

@@ -7,9 +7,10 @@
     claims = await writer.read(lambda: find_due(...))
     await writer.close()
 
-All that the loop asked for in one of its turns goes over in one piece; the thread takes all pieces that wait, runs them
-in one transaction, and one COMMIT, with one sync, answers everybody. While it syncs, the next transaction gathers. What
-is asked for alone is committed alone, at once: nobody waits for a batch, but those who say they are patient.
+All that the loop asked for in a few of its turns, which take microseconds when it is at rest, goes over in one piece.
+The thread takes all pieces that wait, runs them in one transaction, and one COMMIT, with one sync, answers everybody.
+While it syncs, the next transaction gathers. What is asked for alone is committed alone: nobody waits for a batch by
+the clock, but those who say they are patient.
 
 What comes in thousands, new messages and those that just leave, is written by a few statements for the whole
 transaction: the thread and the loop share the interpreter's lock, and hand it over at each statement.
