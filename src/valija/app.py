@@ -9,14 +9,13 @@ in; what can't change while running (listeners, workers, data_dir, user) is name
 import asyncio
 import contextlib
 import gc
-import os
 import random
 import resource
 import signal
 import socket
 import time
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +23,7 @@ import msgspec
 import uvloop
 
 from valija.auth.accounts import Accounts
-from valija.auth.local import AccountsBackend
-from valija.auth.password import Passwords
+from valija.auth.system_users import SystemUsers, is_system_user
 from valija.channel import Channel
 from valija.config import MACHINE, Config, parse
 from valija.dkim_keys import DkimKeys
@@ -42,11 +40,12 @@ from valija.receive.listener import Listener
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
 from valija.tls.certificates import CertificateFaults, CertificateStore
-from valija.wiring import Delivery, Household, build_site, report_content
+from valija.wiring import Delivery, Household, build_backend, build_site, report_content
 
 FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
 CERTIFICATE_INTERVAL: Final = 5.0  # seconds between two looks at the certificate's files
 STATUS_INTERVAL: Final = 1.0
+_OLD_BACKEND_STAYS: Final = 300.0  # seconds after a reload that names another one
 _DESCRIPTORS_OF_OUR_OWN: Final = 256  # kept for the queue, DNS and outgoing connections
 
 
@@ -133,7 +132,6 @@ class Worker:
         self._store = SqliteStore.open(
             config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
         )
-        self._passwords = Passwords(threads=max(1, (os.cpu_count() or 1) // config.workers))
         accounts = Accounts(config.accounts_file, create=False)
         signer = DkimKeys(config.dkim_dir, complain=lambda problem: log.error("DKIM key unusable", reason=problem))
         self._delivery = Delivery(config, self._store.spool, log)
@@ -147,8 +145,9 @@ class Worker:
             random=random.random,
             log=log,
         )
-        backend = AccountsBackend(accounts, self._passwords)
-        self._house = Household(accounts, backend, signer, self._scheduler, self._store.spool, log)
+        users = SystemUsers(is_system_user, time.monotonic)
+        backend = await build_backend(config, accounts, log)
+        self._house = Household(accounts, users, backend, signer, self._scheduler, self._store.spool, log)
         self._delivering = asyncio.create_task(self._scheduler.run())
         for role in config.listeners:
             await self._listen_as(role)
@@ -169,7 +168,7 @@ class Worker:
         await self._scheduler.stop(max(1.0, deadline - loop.time()))
         await self._delivery.close(max(1.0, deadline - loop.time()))
         await self._store.close()
-        self._passwords.close()
+        self._house.backend.close()
         self._house.accounts.close()
 
     # What the scheduler asks; the answers change with the configuration
@@ -194,28 +193,29 @@ class Worker:
                 case "stop":
                     break
                 case "reload":
-                    self._reload(str(message["text"]))
+                    await self._reload(str(message["text"]))
                 case "queue-changed":
                     self._store.poke()
         self._stop.set()  # told to, or the supervisor is gone
 
-    def _reload(self, text: str) -> None:
+    async def _reload(self, text: str) -> None:
         """Live by a new configuration, or, whatever is wrong with it, by the one in force."""
         try:
-            self._take_up(text)
+            await self._take_up(text)
         except CertificateFaults as faults:
             self._log.error("reload refused, the configuration in force stays", reason=str(faults))
         except Exception:
             self._log.exception("reload failed, the configuration in force stays")
 
-    def _take_up(self, text: str) -> None:
+    async def _take_up(self, text: str) -> None:
         """Swap a new configuration in. Sessions and attempts that run go on under the old one."""
-        source = Path(self._config.source)
-        written = parse(text, self._config.source, source.absolute().parent, MACHINE)
+        written = self._parsed(text)
         config = with_fixed_settings(written, self._config)
         certificates = self._certificates_of(config)
         for setting in fixed_settings_changed(self._config, written):
             self._log.warning("this change needs a restart", setting=setting)
+        if config.sasl != self._config.sasl:
+            await self._change_backend(config)
         retired = asyncio.create_task(self._delivery.retire())
         self._retired.add(retired)
         retired.add_done_callback(self._retired.discard)
@@ -224,6 +224,16 @@ class Worker:
         self._scheduler.policy = config.queue
         for role, listener in self._listeners.items():
             listener.use(build_site(config, role, self._house))
+
+    def _parsed(self, text: str) -> Config:
+        source = Path(self._config.source)
+        return parse(text, self._config.source, source.absolute().parent, MACHINE)
+
+    async def _change_backend(self, config: Config) -> None:
+        """Ask somebody else about logins; sessions that are open may go on asking the old one for a while."""
+        former, backend = self._house.backend, await build_backend(config, self._house.accounts, self._log)
+        self._house = replace(self._house, backend=backend)
+        asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)
 
     def _certificates_of(self, config: Config) -> CertificateStore:
         """Return the certificate of a configuration. One that has not changed stays: its key may be root's to read."""

@@ -18,6 +18,10 @@ from typing import Final
 
 from valija.auth.accounts import Accounts
 from valija.auth.backend import AuthBackend
+from valija.auth.dovecot import DovecotBackend
+from valija.auth.local import AccountsBackend
+from valija.auth.password import Passwords
+from valija.auth.system_users import SystemDirectory, SystemUsers
 from valija.config import Config
 from valija.content.bounce import report
 from valija.content.reported import Reported, ReportKind
@@ -38,10 +42,11 @@ from valija.policy.relay import RelayFacts
 from valija.policy.route import Router
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
-from valija.receive.site import Queue, Site
+from valija.receive.site import Directory, Queue, Site
 
 MINIMUM_FREE: Final = 8 * 1024 * 1024  # octets of disk kept free for the queue's own work
 MINIMUM_INODES: Final = 64
+_DOVECOT_PATIENCE: Final = 2.0  # seconds
 _LOOK_AGAIN: Final = 1.0  # seconds between two looks at the disk
 _RETURNED_AT_MOST: Final = 50 * 1024  # octets of a message that a report quotes whole
 
@@ -51,6 +56,7 @@ class Household:
     """What belongs to the worker and outlives reloads."""
 
     accounts: Accounts
+    users: SystemUsers
     backend: AuthBackend
     signer: DkimKeys
     queue: Queue
@@ -60,14 +66,15 @@ class Household:
 
 def build_site(config: Config, role: Role, house: Household) -> Site:
     """Return the surroundings of the sessions of one role."""
-    facts = RelayFacts(config.networks, frozenset(config.domains), _postmaster_domain(config), house.accounts.exists)
+    directory = _directory(config, house)
+    facts = RelayFacts(config.networks, frozenset(config.domains), _postmaster_domain(config), directory.exists)
     return Site(
         hostname=config.hostname,
         role=role,
         options=config.listeners[role],
         size_limit=config.message_size_limit,
         relay=facts,
-        directory=house.accounts,
+        directory=directory,
         backend=house.backend,
         queue=house.queue,
         spool=house.spool,
@@ -77,6 +84,22 @@ def build_site(config: Config, role: Role, house: Household) -> Site:
         unique=partial(secrets.token_hex, 16),
         log=house.log,
     )
+
+
+async def build_backend(config: Config, accounts: Accounts, log: Log) -> AuthBackend:
+    """Return who tells whether a login is right; waits for it a little, so that the first EHLO can name mechanisms."""
+    if config.sasl.type == "dovecot":
+        dovecot = DovecotBackend(config.sasl.path, log)
+        await dovecot.connected(_DOVECOT_PATIENCE)
+        return dovecot
+    return AccountsBackend(accounts, Passwords(threads=max(1, (os.cpu_count() or 1) // config.workers)))
+
+
+def _directory(config: Config, house: Household) -> Directory:
+    """Return who lives in the hosted domains: the system's users too, where they are the ones that log in."""
+    if config.sasl.type == "accounts":
+        return house.accounts
+    return SystemDirectory(house.accounts, house.users, frozenset(config.domains))
 
 
 def _postmaster_domain(config: Config) -> str:

@@ -76,6 +76,9 @@ class People:
 class OnePassword:
     """A back end in which everybody's password is `secret`; other passwords steer it into its other states."""
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def mechanisms(self) -> tuple[str, ...]:
         return ("PLAIN",)
 

@@ -238,6 +238,7 @@ def test_auth() -> None:
     assert commands.auth("plain", OFFERED) == Auth("PLAIN", None)
     assert commands.auth("PLAIN =", OFFERED) == Auth("PLAIN", b"")
     assert commands.auth("FOO !!!", OFFERED) == Auth("FOO", None)
+    assert commands.auth("PLAIN AGE=", ()) == Auth("PLAIN", b"\0a")
     assert commands.auth("SCRAM-SHA-256  AGE=", OFFERED) == Auth("SCRAM-SHA-256", b"\0a")
 
 

@@ -3,7 +3,7 @@
     for finding in check_machine(config, now=time.time()):
         print(finding)
 
-Nothing is written, and nothing is asked of the network.
+Nothing is written, and nothing but Dovecot is asked.
 """
 
 import os
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from valija.admin.check_sasl import check_sasl
 from valija.admin.findings import Finding, failure, fine, warning
 from valija.config import NO_FILE, Config, reload_fault
 from valija.dkim_keys import DkimKeys
@@ -26,6 +27,7 @@ def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     yield from _user(config)
     yield from _data_dir(config.data_dir)
     yield from _certificate(config, now)
+    yield from check_sasl(config)
     yield from _dkim(config)
     yield from relay_set(config)
     yield sending(config)

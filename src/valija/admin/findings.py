@@ -8,7 +8,10 @@ Grade = Literal["ok", "warning", "failure"]
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One finding. `topic`: configuration, user, certificate, dkim, relay, sending or dns. `remedy` may be empty."""
+    """One finding. `remedy` may be empty.
+
+    `topic`: configuration, user, certificate, logins, dkim, relay, sending or dns.
+    """
 
     grade: Grade
     topic: str

@@ -72,3 +72,6 @@ class AuthBackend(Protocol):
 
     def start(self, mechanism: str, facts: ConnectionFacts) -> Exchange | None:
         """Begin an exchange; None for a mechanism that is not offered (504 5.5.4)."""
+
+    def close(self) -> None:
+        """Let go of everything; exchanges that run end as Unavailable."""

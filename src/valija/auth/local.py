@@ -39,6 +39,10 @@ class AccountsBackend:
         machine = sasl.EXCHANGES.get(mechanism.upper())
         return _PasswordExchange(self, machine()) if machine and facts.secured else None
 
+    def close(self) -> None:
+        """Let the threads end that verify passwords."""
+        self._passwords.close()
+
     async def verify(self, credentials: sasl.Credentials) -> Step:
         """Tell whether the credentials are right."""
         claimed = credentials.authcid

@@ -10,7 +10,7 @@ C = TypeVar("C", bound=str)
 
 # setting -> the values that are not available (None: all but an empty one), and what to do instead
 _LATER: Final[dict[Setting, tuple[frozenset[str] | None, str]]] = {
-    Setting("sasl", "type"): (frozenset({"dovecot", "pam"}), 'use "accounts", and valija user add'),
+    Setting("sasl", "type"): (frozenset({"pam"}), 'use "dovecot", or "accounts" and valija user add'),
     Setting("tls", "certificate"): (
         frozenset({"acme"}),
         'use "files" with a certificate of your own, or "self-signed"',

@@ -98,6 +98,11 @@ class Networks:
         return self._find(address)
 
     @property
+    def ranges(self) -> tuple[tuple[Network, str], ...]:
+        """The trusted ranges, each with the entry as written."""
+        return self._ranges
+
+    @property
     def exceptions(self) -> tuple[str, ...]:
         """Gateways that lie in a trusted range and are not trusted, for a word at the start."""
         return tuple(sorted(str(address) for address in self._exceptions))

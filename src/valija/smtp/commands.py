@@ -13,7 +13,7 @@ an internationalised address that was not declared (RFC 6531 section 3.5). After
 
 import binascii
 import re
-from collections.abc import Container
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from valija.mail.envelope import Body, Notify, Recipient, Ret
@@ -194,17 +194,17 @@ def chunk(argument: str) -> Chunk:
     return Chunk(int(match[1]), match[2] is not None)
 
 
-def auth(argument: str, offered: Container[str]) -> Auth:
+def auth(argument: str, offered: Collection[str]) -> Auth:
     """Return the AUTH command that `argument` makes, its mechanism in upper case (RFC 4954 section 4). Raises Refused.
 
     Undecodable base64 is refused with BAD_BASE64, which counts as a failed login. The response to a mechanism that is
-    not `offered` is not looked at: that there is none is the answer.
+    not `offered` is not looked at: that there is none is the answer. Where nothing is, the back end may be back by now.
     """
     match = _AUTH.fullmatch(argument)
     if match is None:
         raise Refused(answers.BAD_AUTH)
     mechanism, response = match[1].upper(), match[2]
-    if response is None or mechanism not in offered:
+    if response is None or (offered and mechanism not in offered):
         return Auth(mechanism, None)
     return Auth(mechanism, b"" if response == "=" else sasl_response(response.encode()))
 
