@@ -13,7 +13,7 @@ import uvloop
 from bench.load.talk import EHLO, Talk, Unexpected, any_certificate
 
 _OPENING = 50  # connections at a time
-_LONGEST_OPENING = 60.0  # seconds; a server that lets only so many in keeps the others waiting for ever
+_LONGEST_OPENING = 15.0  # seconds; a server that lets only so many in keeps the others waiting for ever
 
 
 async def idle(port: int, sessions: int, *, tls: bool) -> list[Talk]:

@@ -17,7 +17,7 @@ import msgspec
 from bench.load.talk import Talk, message
 
 _PAUSE = 0.01  # seconds: long enough that no batch is under way
-_PATIENCE = 30.0
+PATIENCE = 30.0  # seconds for a message, or for a session to begin
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -43,8 +43,7 @@ class Arrivals:
 
     async def next(self) -> float:
         """Return the time of the next arrival."""
-        async with asyncio.timeout(_PATIENCE):
-            return await self._times.get()
+        return await self._times.get()
 
 
 class _Sink(asyncio.Protocol):
@@ -103,19 +102,23 @@ async def watching(port: int) -> AsyncIterator[Arrivals]:
 
 
 async def lonely(talk: Talk, sender: str, count: int, octets: int, arrivals: Arrivals) -> Waits:
-    """Send `count` messages, each when the one before has arrived. Raises TimeoutError where one does not."""
+    """Send `count` messages, each when the one before has arrived.
+
+    Raises TimeoutError where a reply or an arrival does not come.
+    """
     content = message(octets, sender)
     waits = Waits([], [], [])
     for _ in range(count):
         await asyncio.sleep(_PAUSE)
-        began = time.perf_counter()
-        await talk.ask(f"MAIL FROM:<{sender}>\r\n".encode(), b"250")
-        await talk.ask(b"RCPT TO:<b@dst.test>\r\n", b"250")
-        await talk.ask(b"DATA\r\n", b"354")
-        dot = time.perf_counter()
-        await talk.ask(content, b"250")
-        accepted = time.perf_counter()
-        waits.accepted.append(accepted - began)
-        waits.dots.append(accepted - dot)
-        waits.arrived.append(await arrivals.next() - began)
+        async with asyncio.timeout(PATIENCE):
+            began = time.perf_counter()
+            await talk.ask(f"MAIL FROM:<{sender}>\r\n".encode(), b"250")
+            await talk.ask(b"RCPT TO:<b@dst.test>\r\n", b"250")
+            await talk.ask(b"DATA\r\n", b"354")
+            dot = time.perf_counter()
+            await talk.ask(content, b"250")
+            accepted = time.perf_counter()
+            waits.accepted.append(accepted - began)
+            waits.dots.append(accepted - dot)
+            waits.arrived.append(await arrivals.next() - began)
     return waits

@@ -1,12 +1,13 @@
 """latency: one lonely message at a time over a kept session, until its 250 and until it is at the sink."""
 
+import asyncio
 import base64
 from collections.abc import Iterator
 
 import uvloop
 
 from bench.load.child import LoadFault
-from bench.load.lonely import Waits, lonely, watching
+from bench.load.lonely import PATIENCE, Waits, lonely, watching
 from bench.load.percentiles import percentile
 from bench.load.talk import EHLO, Talk, Unexpected, any_certificate
 from bench.ports import free_ports
@@ -32,17 +33,18 @@ def _lonely(server: Server, sink: int, scale: Scale, *, submission: bool) -> Mea
     try:
         waits = uvloop.run(_send(server, sink, scale, submission=submission))
     except (Unexpected, OSError, TimeoutError) as error:
-        raise LoadFault(f"a lonely message: {error or 'it did not arrive'}") from None
+        raise LoadFault(f"a lonely message: {error or 'no reply, or no arrival, in time'}") from None
     return Measured("submission" if submission else "smtpd", latency_figures(waits))
 
 
 async def _send(server: Server, sink: int, scale: Scale, *, submission: bool) -> Waits:
     async with watching(sink) as arrivals:
-        talk = await Talk.open(server.submission if submission else server.smtpd)
-        await talk.ask(EHLO, b"250")
-        if submission:
-            await talk.start_tls(any_certificate())
-            await talk.ask(b"AUTH PLAIN " + _LOGIN + b"\r\n", b"235")
+        async with asyncio.timeout(PATIENCE):
+            talk = await Talk.open(server.submission if submission else server.smtpd)
+            await talk.ask(EHLO, b"250")
+            if submission:
+                await talk.start_tls(any_certificate())
+                await talk.ask(b"AUTH PLAIN " + _LOGIN + b"\r\n", b"235")
         await lonely(talk, _SENDER, min(_WARM_UP, scale.lonely), scale.octets, arrivals)
         waits = await lonely(talk, _SENDER, scale.lonely, scale.octets, arrivals)
         talk.close()
