@@ -9,10 +9,12 @@ An answer with another code raises Unexpected.
 """
 
 import asyncio
+import socket
 import ssl
 from typing import Self, cast
 
 EHLO = b"EHLO c.test\r\n"
+_BIND_ADDRESS_NO_PORT = 24  # of Linux's <netinet/in.h>; Python 3.11 does not name it
 
 
 class Unexpected(Exception):
@@ -34,6 +36,19 @@ def message(octets: int, sender: str = "a@src.test") -> bytes:
     return header + line * max(1, (octets - len(header)) // len(line)) + b".\r\n"
 
 
+async def _connected(port: int, local_address: str) -> socket.socket:
+    """Return a connection from an address of our own; its port is chosen when the other end is known.
+
+    To find a port that is free for all ends takes the system milliseconds, once some thousands are taken.
+    """
+    connection = socket.socket()
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    connection.bind((local_address, 0))
+    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+    return connection
+
+
 class Talk(asyncio.Protocol):
     """One session. Replies are read as whole lines; only the last line of a reply counts."""
 
@@ -48,8 +63,10 @@ class Talk(asyncio.Protocol):
     async def open(cls, port: int, local_address: str | None = None) -> Self:
         """Connect to a port of 127.0.0.1 and read the greeting."""
         loop = asyncio.get_running_loop()
-        local = (local_address, 0) if local_address else None
-        _, talk = await loop.create_connection(cls, "127.0.0.1", port, local_addr=local)
+        if local_address:
+            _, talk = await loop.create_connection(cls, sock=await _connected(port, local_address))
+        else:
+            _, talk = await loop.create_connection(cls, "127.0.0.1", port)
         greeting = await talk.reply()
         if not greeting.startswith(b"220"):
             talk.close()
