@@ -4,11 +4,12 @@
         server = LiveServer({"sasl": {"type": "dovecot", "path": dovecot.socket}})
         dovecot.stop() ; dovecot.start()
 
-It slows nobody down, so that tests don't wait. `pam` names a PAM service that judges instead of the list of users.
+It slows nobody down, so that tests don't wait. With `inet_port` it listens on that port of loopback too. `pam` names a PAM service that judges instead of the list of users.
 Everything it started is in a process group of its own, which is ended whole: its auth process outlives the master while
 a client is connected.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -44,16 +45,19 @@ userdb {{
   driver = static
   args = uid=nobody gid=nogroup home=/nonexistent
 }}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
 service auth {{
   unix_listener {folder}/auth-client {{
     mode = {mode}
   }}
+{more}
 }}
+"""
+
+_INET_LISTENER = """
+  inet_listener {{
+    address = 127.0.0.1
+    port = {port}
+  }}
 """
 
 
@@ -67,6 +71,7 @@ class LiveDovecot:
         pam: str = "",
         mechanisms: str = "",
         mode: str = "0666",
+        inet_port: int = 0,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self.folder.chmod(0o755)
@@ -85,15 +90,17 @@ class LiveDovecot:
                 arguments=arguments,
                 mechanisms=mechanisms or ("plain login" if pam else _MECHANISMS),
                 mode=mode,
+                more=_INET_LISTENER.format(port=inet_port) if inet_port else "",
             )
         )
         self._process: subprocess.Popen[bytes] | None = None
+        self._former: list[int] = []  # process groups whose masters are gone
 
     def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
-            self.stop()
+            self.__exit__(None, None, None)
             raise
         return self
 
@@ -127,6 +134,9 @@ class LiveDovecot:
 
     def stop(self) -> None:
         """End it, with everything it started."""
+        while self._former:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._former.pop(), signal.SIGKILL)
         if self._process is None:
             return
         group = self._process.pid
@@ -141,6 +151,14 @@ class LiveDovecot:
                 continue
         self._process = None
         Path(self.socket).unlink(missing_ok=True)
+
+    def start_anew_beside_the_former(self) -> None:
+        """End the master alone and start another: the former auth process goes on for the clients that it has."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(_DEADLINE)
+        self._former.append(self._process.pid)
+        self.start()
 
     def pause(self) -> None:
         """Make it silent: it takes connections and requests, and never answers."""

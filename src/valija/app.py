@@ -233,6 +233,7 @@ class Worker:
         """Ask somebody else about logins; sessions that are open may go on asking the old one for a while."""
         former, backend = self._house.backend, await build_backend(config, self._house.accounts, self._log)
         self._house = replace(self._house, backend=backend)
+        self._log.info("logins are judged by", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)
 
     def _certificates_of(self, config: Config) -> CertificateStore:

@@ -11,6 +11,7 @@ gateway counts as a bridge's where its interface is virtual; a macvlan interface
 looks the same.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -101,6 +102,34 @@ def gateways(root: Path = _ROOT) -> frozenset[Gateway]:
     found = {Gateway(address, _kind(root, interface, in_container)) for address, interface in _default_gateways(root)}
     bridges = {name for name in _interfaces(root) if _BRIDGE.fullmatch(name)}
     return frozenset(found | {Gateway(address, "container bridge") for address in _addresses(root, bridges)})
+
+
+def bridges(root: Path = _ROOT) -> dict[str, frozenset[str]]:
+    """Return the bridges that lead to virtual machines or containers alone, whatever their names, with their addresses.
+
+    One that has an interface of real hardware among its ports leads to the network outside, and is left out.
+    """
+    devices = root / "sys/class/net"
+    virtual = [name for name in _interfaces(root) if _is_virtual_bridge(devices, name)]
+    return {name: frozenset(_addresses(root, {name})) for name in virtual}
+
+
+def _is_virtual_bridge(devices: Path, name: str) -> bool:
+    if _BRIDGE.fullmatch(name):
+        return True
+    if not (devices / name / "bridge").is_dir():
+        return name.startswith("veth")
+    return not any((devices / port.name / "device").exists() for port in (devices / name / "brif").glob("*"))
+
+
+def source_addresses() -> list[str]:
+    """Return the addresses that connections to the internet leave from, at most one of each family. Sends nothing."""
+    found = []
+    for family, somewhere in ((socket.AF_INET, "198.41.0.4"), (socket.AF_INET6, "2001:503:ba3e::2:30")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((somewhere, 25))
+            found.append(str(asking.getsockname()[0]))
+    return found
 
 
 def _kind(root: Path, interface: str, in_container: bool) -> GatewayKind:

@@ -1,7 +1,6 @@
 """The real Dovecot judges logins: its own list of users, the system's through PAM; stopped, silent, started again."""
 
 import base64
-import secrets
 import shutil
 import smtplib
 import subprocess
@@ -16,6 +15,7 @@ from tests.dovecot import MISSING, LiveDovecot
 from tests.interop.test_clients import NAME
 from tests.live import HOST, LiveServer, message, service_user, trust_all
 from tests.sink import CatchingSink
+from tests.system_user import SystemUser
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 
@@ -143,25 +143,6 @@ def test_socket_that_is_not_ours_to_use_is_named_with_its_owner_and_mode() -> No
         assert "which is root:root 0600" in server.valija("check", "--json").stdout
 
 
-class SystemUser:
-    """A user of the system, made for a test and removed after it, with a PAM service that judges at once."""
-
-    def __init__(self) -> None:
-        self.name = f"valija-{secrets.token_hex(4)}"
-        self.password = secrets.token_urlsafe(12)
-        self._pam = Path("/etc/pam.d") / self.name
-
-    def __enter__(self) -> "SystemUser":
-        subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/false", self.name], check=True)
-        subprocess.run(["chpasswd"], input=f"{self.name}:{self.password}", text=True, check=True)
-        self._pam.write_text("auth required pam_unix.so nodelay\naccount required pam_unix.so\n")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pam.unlink(missing_ok=True)
-        subprocess.run(["userdel", self.name], check=False, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def system_user() -> Iterator[SystemUser]:
     with SystemUser() as user:
@@ -176,7 +157,7 @@ def test_system_user_submits_with_the_system_password(
     if not shutil.which(client):
         pytest.skip(f"{client} is not installed")
     with (
-        LiveDovecot(pam=system_user.name) as dovecot,
+        LiveDovecot(pam=system_user.pam_service) as dovecot,
         CatchingSink(CertificateAuthority().issue("sink.example").write(tmp_path, "sink")) as sink,
         LiveServer(
             {"sasl": {"type": "dovecot", "path": dovecot.socket}, "smtp": {"relayhost": sink.relayhost}}

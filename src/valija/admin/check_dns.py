@@ -1,138 +1,153 @@
 """What `valija check` finds in the DNS: does the world find this server, and will it believe its name?
 
-    findings = await check_dns(config, resolver, is_local_address)
+    findings = await check_dns(config, resolver, DnsFacts(is_local_address, sources=("192.0.2.7",)))
 
-- The name server answers.
-- The host name has addresses, and at least one of them is this machine's.
-- Each address leads back to a name that leads to the address (forward-confirmed reverse DNS): large mail providers
-  refuse mail from servers without.
-- The MX hosts of each hosted domain lead here.
-- The relayhost, where there is one, can be found.
-
-All but one finding are warnings at most: the DNS may be about to change, a router may translate addresses, and another
-server may take the mail first. A hosted domain that publishes a null MX (RFC 7505) is a failure: mail to it bounces.
+Everything is looked up at once, and within `PATIENCE`. What could not be looked up is `unknown`, and no failure. The
+parts: check_host (addresses, reverse names), check_domain (MX, SPF, DKIM, DMARC), and here the name server itself,
+DNSSEC, the relayhost and TLSA records.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final
+import hashlib
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from valija.admin.findings import Finding, failure, fine, warning
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from valija.admin.check_domain import check_domain
+from valija.admin.check_host import DnsFacts, addresses_of, check_host, check_reverse, is_full_name
+from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.config import Config
-from valija.dns.resolver import Answer, Resolver, Status
+from valija.dns.resolver import Resolver, Status
 from valija.policy.networks import parse_address
 from valija.policy.route import Relayhost
 
-_PATIENCE: Final = 15.0  # seconds for all look-ups together
-_SHOWN: Final = 10  # hosts or addresses that are looked at
+PATIENCE: Final = 12.0  # seconds for all look-ups together
+TIMEOUT: Final = 2.0  # seconds per try that a resolver made for the check should have
+MOST_DOMAINS: Final = 50  # that are looked at
+SIGNED: Final = "ietf.org"  # long known to be signed
+BOGUS: Final = "dnssec-failed.org"  # signed wrongly on purpose: a validating name server gives no answer
 
-IsLocal = Callable[[str], bool]
+_DIGESTS: Final = {"1": "sha256", "2": "sha512"}  # matching types of TLSA records
+_TOPICS: Final = ("dns", "host", "reverse", "mx", "spf", "dkim", "dmarc", "dnssec", "sending", "hints")
 
 
-async def check_dns(config: Config, resolver: Resolver, is_local: IsLocal) -> list[Finding]:
-    """Return the findings. Never raises for what the network does; what takes too long is a finding as well."""
+async def check_dns(config: Config, resolver: Resolver, facts: DnsFacts) -> list[Finding]:
+    """Return the findings, in the order of topics. Never raises for what the network does."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    if silent := await _silence(config, resolver):
+        return [silent]
+    domains = config.domains[:MOST_DOMAINS]
+    found = await _within(
+        deadline,
+        {
+            config.hostname: check_host(config, resolver, facts),
+            "reverse names": check_reverse(config, resolver, facts),
+            **{domain: check_domain(config, domain, resolver, facts) for domain in domains},
+            "DNSSEC": check_dnssec(resolver),
+            "the relayhost": check_relayhost(config.relayhost, resolver),
+            "TLSA records": check_tlsa(config, resolver, facts),
+        },
+    )
+    if len(config.domains) > MOST_DOMAINS:
+        found.append(unknown("dns", f"only the first {MOST_DOMAINS} of {len(config.domains)} domains were looked at"))
+    return sorted(dict.fromkeys(found), key=lambda finding: _TOPICS.index(finding.topic))
+
+
+async def _silence(config: Config, resolver: Resolver) -> Finding | None:
+    """Return the finding of a name server that answers nothing: there is no more to say then."""
+    names = [SIGNED, config.hostname] if is_full_name(config.hostname) else [SIGNED]
+    lookups = asyncio.gather(*(resolver.lookup(name, "A") for name in names))
     try:
-        async with asyncio.timeout(_PATIENCE):
-            host = asyncio.create_task(_check_host(config.hostname, resolver, is_local))
-            domains = [asyncio.create_task(_check_domain(config, domain, resolver)) for domain in config.domains]
-            relayhost = asyncio.create_task(_check_relayhost(config.relayhost, resolver))
-            gathered = await asyncio.gather(host, *domains, relayhost)
-            return list(dict.fromkeys(finding for findings in gathered for finding in findings))
+        answers = await asyncio.wait_for(lookups, PATIENCE)
     except TimeoutError:
-        return [warning("dns", f"the name servers gave no answer within {_PATIENCE:g} s", "see [dns] nameservers")]
+        detail = f"no answer within {PATIENCE:g} s"
+    else:
+        if any(answer.status is not Status.FAILED for answer in answers):
+            return None
+        detail = answers[0].detail
+    text = f"the name servers are out of reach ({detail}): mail for others has to wait, and no record could be checked"
+    return warning("dns", text, "see [dns] nameservers and /etc/resolv.conf")
 
 
-async def _check_host(hostname: str, resolver: Resolver, is_local: IsLocal) -> list[Finding]:
-    if "." not in hostname:
-        text = f"no other server can find {hostname}: that name is not looked up"
-        return [fine("dns", text) if hostname == "localhost" else warning("dns", text, "see hostname")]
-    a, aaaa = await asyncio.gather(resolver.lookup(hostname, "A"), resolver.lookup(hostname, "AAAA"))
-    addresses = [*a.records, *aaaa.records]
-    if not addresses:
-        return [_no_address(hostname, (a, aaaa))]
-    findings = [fine("dns", f"{hostname} has {', '.join(addresses[:_SHOWN])}")]
-    if not any(is_local(address) for address in addresses):
-        text = f"none of the addresses of {hostname} is this machine's"
-        findings.append(warning("dns", text, "fine behind a router that translates addresses; else correct the record"))
-    reverse = await asyncio.gather(*(_check_reverse(address, hostname, resolver) for address in addresses[:_SHOWN]))
-    return findings + list(reverse)
+async def _within(deadline: float, checks: dict[str, Coroutine[Any, Any, list[Finding]]]) -> list[Finding]:
+    """Run checks at once; what is not done by the deadline is unknown."""
+    tasks = {asyncio.create_task(check): name for name, check in checks.items()}
+    left = max(0.0, deadline - asyncio.get_running_loop().time())
+    done, late = await asyncio.wait(tasks, timeout=left)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    findings = [finding for task in tasks if task in done for finding in _outcome(task, tasks[task])]
+    names = ", ".join(tasks[task] for task in tasks if task in late)
+    return [*findings, *([unknown("dns", f"not looked up in time: {names}")] if names else [])]
 
 
-def _no_address(hostname: str, answers: Iterable[Answer[str]]) -> Finding:
-    failed = next((answer for answer in answers if answer.status is Status.FAILED), None)
-    if failed is not None:
-        return warning("dns", f"{hostname} cannot be looked up: {failed.detail}", "see [dns] nameservers")
-    return warning("dns", f"{hostname} has no address", "publish an A or AAAA record, or correct hostname")
+def _outcome(task: "asyncio.Task[list[Finding]]", name: str) -> list[Finding]:
+    fault = task.exception()
+    return [unknown("dns", f"{name}: internal fault: {fault!r}")] if fault else task.result()
 
 
-async def _check_reverse(address: str, hostname: str, resolver: Resolver) -> Finding:
-    names = await resolver.lookup(ip_address(address).reverse_pointer, "PTR")
-    if names.status is Status.FAILED:
-        return warning("dns", f"the reverse name of {address} cannot be looked up: {names.detail}")
-    if not names.records:
-        text = f"{address} has no reverse name; many servers refuse mail from such an address"
-        return warning("dns", text, f"have your provider set it to {hostname}")
-    for name in names.records[:_SHOWN]:
-        if await _leads_to(name, address, resolver):
-            return fine("dns", f"{address} is {name}, and back")
-    shown = ", ".join(names.records[:_SHOWN])
-    text = f"{address} is {shown}, which does not lead back to it"
-    return warning("dns", text, f"have your provider set the reverse name to {hostname}")
+async def check_dnssec(resolver: Resolver) -> list[Finding]:
+    """Return whether the name server validates, and is believed."""
+    signed, bogus = await asyncio.gather(resolver.lookup(SIGNED, "A"), resolver.lookup(BOGUS, "A"))
+    if signed.authentic:
+        return [fine("dnssec", "the name server validates DNSSEC")]
+    if signed.status is not Status.FOUND:
+        return [unknown("dnssec", f"whether the name server validates: {SIGNED} cannot be looked up")]
+    if bogus.status is Status.FOUND:
+        text = "the name server does not validate DNSSEC: forged answers go unnoticed"
+        return [warning("dnssec", text, "run one on this machine that does, such as unbound, and name it in [dns]")]
+    text = "the name server may validate DNSSEC, and is not believed: it is not on this machine"
+    return [warning("dnssec", text, "run one here, or say [dns] trust_ad = true where nobody can forge its answers")]
 
 
-async def _leads_to(name: str, address: str, resolver: Resolver) -> bool:
-    wanted = ip_address(address)
-    answer = await resolver.lookup(name, "A" if isinstance(wanted, IPv4Address) else "AAAA")
-    return any(_same(record, wanted) for record in answer.records)
-
-
-def _same(record: str, address: IPv4Address | IPv6Address) -> bool:
-    try:
-        return ip_address(record) == address
-    except ValueError:
-        return False
-
-
-async def _check_domain(config: Config, domain: str, resolver: Resolver) -> list[Finding]:
-    answer = await resolver.lookup(domain, "MX")
-    if answer.status is Status.FAILED:
-        return [warning("dns", f"the MX records of {domain} cannot be looked up: {answer.detail}")]
-    hosts = [record.host for record in sorted(answer.records, key=lambda record: record.preference)]
-    if hosts == [""]:
-        text = f"{domain} publishes a null MX: all mail to it bounces"
-        return [failure("dns", text, f"let its MX record name {config.hostname}, or take it out of domains")]
-    if not hosts:
-        return [] if domain == config.hostname else [_no_mx(domain, config.hostname)]
-    if config.hostname in hosts or await _shares_address(hosts, config.hostname, resolver):
-        return [fine("dns", f"mail for {domain} is led here")]
-    text = f"mail for {domain} is led to {', '.join(hosts[:_SHOWN])}, not here"
-    named = config.hostname if "." in config.hostname else "this machine's full name"
-    return [warning("dns", text, f"let an MX record name {named}, unless another server passes the mail on")]
-
-
-def _no_mx(domain: str, hostname: str) -> Finding:
-    record = f"{domain}. IN MX 10 {hostname if '.' in hostname else 'the.full.name.of.this.machine'}."
-    return warning("dns", f"{domain} has no MX record", f"publish one: {record}")
-
-
-async def _check_relayhost(relayhost: Relayhost | None, resolver: Resolver) -> list[Finding]:
+async def check_relayhost(relayhost: Relayhost | None, resolver: Resolver) -> list[Finding]:
+    """Return a finding where the relayhost cannot be found."""
     if relayhost is None or parse_address(relayhost.host) is not None:
         return []
     if relayhost.lookup_mx and (await resolver.lookup(relayhost.host, "MX")).records:
         return []
-    answers = await asyncio.gather(*(resolver.lookup(relayhost.host, rtype) for rtype in ("A", "AAAA")))
-    if any(answer.records for answer in answers):
+    found = await addresses_of(relayhost.host, resolver)
+    if found.addresses:
         return []
-    failed = next((answer for answer in answers if answer.status is Status.FAILED), None)
-    why = f"cannot be looked up: {failed.detail}" if failed else "has no address"
+    why = f"cannot be looked up: {found.failed}" if found.failed else "has no address"
     text = f"the relayhost {relayhost.host} {why}; until that changes, mail for other domains waits in the queue"
-    return [warning("dns", text, "see [smtp] relayhost")]
+    return [(unknown if found.failed else warning)("sending", text, "see [smtp] relayhost")]
 
 
-async def _shares_address(hosts: list[str], hostname: str, resolver: Resolver) -> bool:
-    """Whether an MX host is this server under another name."""
-    names = [hostname, *hosts[:_SHOWN]]
-    answers = await asyncio.gather(*(resolver.lookup(name, rtype) for name in names for rtype in ("A", "AAAA")))
-    own = {record for answer in answers[:2] for record in answer.records}
-    return any(record in own for answer in answers[2:] for record in answer.records)
+# TLSA: a hint, unless what is published is wrong
+
+
+async def check_tlsa(config: Config, resolver: Resolver, facts: DnsFacts) -> list[Finding]:
+    """Return whether TLSA records of the host name fit the certificate (RFC 7672); nothing where there are none."""
+    if not is_full_name(config.hostname) or not config.smtpd.listen:
+        return []
+    name = f"_25._tcp.{config.hostname}"
+    answer = await resolver.lookup(name, "TLSA")
+    if not answer.records:
+        return []
+    if not facts.chain_pem:
+        return [unknown("hints", f"whether {name} fits the certificate: it cannot be read")]
+    chain = x509.load_pem_x509_certificates(facts.chain_pem)
+    if any(fits(record, chain) for record in answer.records):
+        return [fine("hints", f"{name} fits the certificate")]
+    text = f"none of the records of {name} fits the certificate: servers that ask for them deliver nothing here"
+    grade = failure if answer.authentic else warning
+    return [grade("hints", text, "publish a new one, at least as long before a new certificate as their TTL")]
+
+
+def fits(record: str, chain: list[x509.Certificate]) -> bool:
+    """Whether a TLSA record (`usage selector matching-type hexadecimal`) stands for one of a chain's certificates."""
+    usage, selector, kind, expected = record.split(" ")
+    candidates = chain[:1] if usage in ("1", "3") else chain[1:] or chain
+    return any(_digest(each, selector, kind) == expected.lower() for each in candidates)
+
+
+def _digest(certificate: x509.Certificate, selector: str, kind: str) -> str:
+    if selector == "1":
+        octets = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    else:
+        octets = certificate.public_bytes(Encoding.DER)
+    return hashlib.new(_DIGESTS[kind], octets).hexdigest() if kind in _DIGESTS else octets.hex()

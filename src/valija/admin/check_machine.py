@@ -1,36 +1,66 @@
-"""What `valija check` finds on this machine: the configuration's warnings, the user, the keys, who may relay, and how.
+"""What `valija check` finds on this machine: the configuration's warnings, the user, the keys, and the way out.
 
     for finding in check_machine(config, now=time.time()):
         print(finding)
 
-Nothing is written, and nothing but Dovecot is asked.
+Other topics have a module each: check_data, check_system, check_ports, check_certificate, check_sasl, check_relay.
+Nothing is written, and nobody is asked but the running server and Dovecot.
 """
 
 import os
+import pwd
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from valija.admin.check_certificate import check_certificate
+from valija.admin.check_data import check_data
+from valija.admin.check_ports import check_ports, find_running
+from valija.admin.check_relay import Neighbours, check_relay
 from valija.admin.check_sasl import check_sasl
-from valija.admin.findings import Finding, failure, fine, warning
+from valija.admin.check_system import check_clock, check_limits, descriptors_of
+from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.config import NO_FILE, Config, reload_fault
+from valija.content.dkim_key import DkimKey
 from valija.dkim_keys import DkimKeys
 from valija.privileges import Account, PrivilegeError, find_account, first_barred, running_as_root, unreadable_code
-from valija.receive.options import ListenerOptions
-from valija.tls.pair import CertificatePair, PairFault, certificate_summary, check_pair, covers, read_pair
+
+_SHOWN: Final = 5  # domains that a finding names
 
 
 def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     """Yield the findings, topic by topic. `now` is seconds since the epoch."""
+    account = _account(config)
+    running = find_running(config.data_dir)
     yield from _configuration(config)
     yield from _user(config)
-    yield from _data_dir(config.data_dir)
-    yield from _certificate(config, now)
+    if account:
+        yield from check_data(config.data_dir, account, message_size_limit=config.message_size_limit)
+    yield from check_clock(now)
+    yield from check_limits(config, descriptors_of(*running.pids[:1]))
+    yield from check_ports(config, running)
+    yield from check_certificate(config, now, account if running_as_root() else None)
     yield from check_sasl(config)
     yield from _dkim(config)
-    yield from relay_set(config)
+    yield from check_relay(config, Neighbours.of_this_machine())
     yield sending(config)
+
+
+def _account(config: Config) -> Account | None:
+    """Return who the server is when this user starts it, None where there is no such user."""
+    if not running_as_root():
+        return Account(_own_name(), os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    try:
+        return find_account(config.user)
+    except PrivilegeError:
+        return None
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _configuration(config: Config) -> Iterator[Finding]:
@@ -70,56 +100,6 @@ def _out_of_reach(config: Config, account: Account) -> Iterator[Finding]:
         yield failure("user", text, "let others read it: there is nothing secret in it")
 
 
-def _data_dir(path: Path) -> Iterator[Finding]:
-    """Yield what is in the way of the data folder."""
-    present = next(part for part in (path, *path.parents) if os.path.lexists(part))
-    if not present.is_dir():
-        yield failure(
-            "configuration", f'data_dir = "{path}": {present} is not a folder', "move it away, or name a folder"
-        )
-
-
-def _certificate(config: Config, now: float) -> Iterator[Finding]:
-    if config.tls.certificate != "files":
-        text = f"a self-signed one for {config.hostname} is kept in {config.data_dir / 'tls'}, made at the first start"
-        yield fine("certificate", text)
-        yield warning(
-            "certificate",
-            "mail programs of users will ask whether to trust it",
-            'name one from an authority: [tls] certificate = "files", cert_file and key_file',
-        )
-        return
-    pair, faults = read_pair(config.tls.cert_file, config.tls.key_file)
-    faults += check_pair(pair, config.hostname, now)
-    if any(fault.is_fatal for fault in faults):
-        grade = failure
-    else:
-        # The server starts with such a pair, but whoever verifies its name or date hands it no mail.
-        grade = warning if _is_for(pair, config.hostname, now) else failure
-    for fault in faults:
-        yield grade("certificate", _placed(fault, config), fault.remedy)
-    if not faults:
-        yield fine("certificate", _described(pair))
-
-
-def _is_for(pair: CertificatePair, hostname: str, now: float) -> bool:
-    """Whether a certificate names the host, and is valid now."""
-    summary = certificate_summary(pair)
-    return summary.not_before <= now < summary.not_after and any(covers(name, hostname) for name in summary.names)
-
-
-def _placed(fault: PairFault, config: Config) -> str:
-    is_key = fault.value == config.tls.key_file != config.tls.cert_file
-    key = "key_file" if is_key else "cert_file"
-    return f'[tls] {key} = "{fault.value}": {fault.reason}'
-
-
-def _described(pair: CertificatePair) -> str:
-    summary = certificate_summary(pair)
-    until = datetime.fromtimestamp(summary.not_after, UTC).date()
-    return f"{pair.chain_file} is for {', '.join(summary.names) or 'no name'}, valid until {until}"
-
-
 def _dkim(config: Config) -> Iterator[Finding]:
     problems: list[str] = []
     keys = DkimKeys(config.dkim_dir, problems.append)
@@ -127,35 +107,28 @@ def _dkim(config: Config) -> Iterator[Finding]:
         keys.check()
         domains = keys.domains()
     except PermissionError:
-        return  # only root and the service's user can look into data_dir
-    for domain in domains:
-        if signing := keys.for_domain(domain):
-            selectors = ", ".join(key.selector for key in signing)
-            if domain in config.domains:
-                yield fine("dkim", f"mail of {domain} is signed by {selectors}")
-            else:
-                yield warning("dkim", f"{domain} has keys ({selectors}) but is not in domains: its mail is not signed")
+        yield unknown("dkim", f"who can look into {config.dkim_dir} is not you", "run the check as root")
+        return
+    signing = {domain: ", ".join(key.selector for key in keys.for_domain(domain)) for domain in domains}
+    for domain, selectors in signing.items():
+        if selectors and domain in config.domains:
+            yield fine("dkim", f"mail of {domain} is signed by {selectors}")
+        elif selectors:
+            yield warning("dkim", f"{domain} has keys ({selectors}) but is not in domains: its mail is not signed")
+    if unsigned := [domain for domain in config.domains if not signing.get(domain)]:
+        text = f"mail of {', '.join(unsigned[:_SHOWN])} is not signed: large providers distrust it"
+        yield warning("dkim", text, f"valija dkim create {unsigned[0]}")
     for problem in dict.fromkeys(problems):  # for_domain() meets them again
         yield failure("dkim", problem)
 
 
-def relay_set(config: Config) -> Iterator[Finding]:
-    """Yield in words who may send where, for each listener: all of it, so that nobody is surprised."""
-    hosted = ", ".join(config.domains)
-    if places := _places(config.smtpd):
-        yield fine("relay", f"smtpd ({places}): anyone may send to {hosted}; nobody can log in")
-        trusted = ", ".join(config.mynetworks)
-        yield fine(
-            "relay", f"smtpd: {f'clients in {trusted}' if trusted else 'no client'} may send anywhere, without a login"
-        )
-        yield fine("relay", "smtpd: everyone else gets 554 Relay access denied")
-    for role, options in (("submission", config.submission), ("submissions", config.submissions)):
-        if places := _places(options):
-            yield fine(
-                "relay", f"{role} ({places}): users that log in, inside TLS, may send anywhere; nobody else may send"
-            )
-    if not config.endpoints:
-        yield warning("relay", "every listener is off: no mail comes in", "set [smtpd] or [submission] listen")
+def signing_keys(config: Config) -> tuple[DkimKey, ...]:
+    """Return the keys that sign the hosted domains' mail, as far as this user may read them."""
+    keys = DkimKeys(config.dkim_dir)
+    try:
+        return tuple(key for domain in config.domains for key in keys.for_domain(domain))
+    except OSError:
+        return ()
 
 
 _ENCRYPTED: Final = {
@@ -175,7 +148,3 @@ def sending(config: Config) -> Finding:
     if level == "none":
         return warning("sending", text, '[smtp] tls_security_level = "may" encrypts it where it can be')
     return fine("sending", text)
-
-
-def _places(options: ListenerOptions) -> str:
-    return ", ".join(map(str, options.listen))

@@ -1,16 +1,21 @@
 """What `valija check` finds about logins: can the service's user reach who judges them, and what is offered then."""
 
 import os
-import pickle
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
+
+import msgspec
 
 from valija.admin.findings import Finding, failure, fine
-from valija.auth.dovecot_socket import why_not
+from valija.auth.dovecot_socket import Obstacle, mechanisms_at
 from valija.config import Config
 from valija.privileges import PrivilegeError, drop, find_account, running_as_root
 
-T = TypeVar("T")
+
+class _Answer(msgspec.Struct):
+    """What asking Dovecot came to, on its way from one process to another."""
+
+    mechanisms: tuple[str, ...] = ()
+    obstacle: Obstacle | None = None
 
 
 def check_sasl(config: Config) -> Iterator[Finding]:
@@ -21,33 +26,37 @@ def check_sasl(config: Config) -> Iterator[Finding]:
         yield fine("logins", f'judged by {config.sasl.type}: [sasl] type = "{config.sasl.type}"')
         return
     try:
-        mechanisms, why = _as_service_user(config.user, lambda: why_not(config.sasl.path))
+        answer = _as_service_user(config.user, config.sasl.path)
     except PrivilegeError:
         return  # said already, of the user
-    if why:
-        yield failure("logins", f"Dovecot can't be asked: {why}")
+    if answer.obstacle:
+        yield failure("logins", f"Dovecot can't be asked: {answer.obstacle.reason}", answer.obstacle.remedy)
     else:
-        yield fine("logins", f"judged by Dovecot at {config.sasl.path}: {', '.join(mechanisms)}")
+        yield fine("logins", f"judged by Dovecot at {config.sasl.path}: {', '.join(answer.mechanisms)}")
 
 
-def _as_service_user(user: str, ask: Callable[[], T]) -> T:
-    """Return what `ask` returns when the service's user asks: in a process of its own, where this one is root's."""
+def _ask(path: str) -> _Answer:
+    found = mechanisms_at(path)
+    return _Answer(obstacle=found) if isinstance(found, Obstacle) else _Answer(found)
+
+
+def _as_service_user(user: str, path: str) -> _Answer:
+    """Have the service's user ask: in a process of its own, where this one is root's. Raises PrivilegeError."""
     if not running_as_root():
-        return ask()
+        return _ask(path)
     account = find_account(user)
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             drop(account)
-            os.write(writable, pickle.dumps(ask()))
+            os.write(writable, msgspec.json.encode(_ask(path)))
         finally:
             os._exit(0)
     os.close(writable)
     with os.fdopen(readable, "rb") as pipe:
-        answer = pipe.read()
+        said = pipe.read()
     os.waitpid(child, 0)
-    if not answer:
+    if not said:
         raise PrivilegeError(f"nothing can be asked as user {user!r}")
-    found: T = pickle.loads(answer)  # noqa: S301 - written above, by ourselves
-    return found
+    return msgspec.json.decode(said, type=_Answer)

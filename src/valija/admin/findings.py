@@ -4,13 +4,14 @@ from typing import Literal
 
 import msgspec
 
-Grade = Literal["ok", "warning", "failure"]
+Grade = Literal["ok", "warning", "failure", "unknown"]
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One finding. `remedy` may be empty.
 
-    `topic`: configuration, user, certificate, logins, dkim, relay, sending or dns.
+    `topic` is one of: configuration, user, data, clock, limits, ports, certificate, logins, dkim, relay, sending; and
+    of the DNS: dns, host, reverse, mx, spf, dmarc, dnssec, hints.
     """
 
     grade: Grade
@@ -28,8 +29,13 @@ def fine(topic: str, text: str) -> Finding:
 
 
 def warning(topic: str, text: str, remedy: str = "") -> Finding:
-    """Return what works but may surprise, or could not be found out."""
+    """Return what works but may surprise, or could be better."""
     return Finding("warning", topic, text, remedy)
+
+
+def unknown(topic: str, text: str, remedy: str = "") -> Finding:
+    """Return what could not be found out."""
+    return Finding("unknown", topic, text, remedy)
 
 
 def failure(topic: str, text: str, remedy: str = "") -> Finding:

@@ -12,7 +12,7 @@ so that the first one after Dovecot's return succeeds. A silent Dovecot is one t
 seconds while a request waits: the connection is given up with it.
 
 What is wrong is said once when it begins, with the socket and the Unix permission that is missing, and once when it is
-over. `why_not` asks the same from outside, for `valija check`.
+over.
 """
 
 import asyncio
@@ -22,7 +22,16 @@ from typing import Final, cast
 
 from valija.auth.backend import Challenge, ConnectionFacts, Exchange, Malformed, Step, Unavailable, Wrong
 from valija.auth.dovecot_protocol import LONGEST_RESPONSE, DovecotLink, Nonsense, Verdict
-from valija.auth.dovecot_socket import INET, NO_MECHANISM, OPENING, host_and_port, identity, why_unreachable
+from valija.auth.dovecot_socket import (
+    OPENING,
+    closed_at_once,
+    identity,
+    is_silent,
+    offers_nothing,
+    speaks_nonsense,
+    unreachable,
+)
+from valija.auth.options import INET, host_and_port
 from valija.logs import Log
 from valija.smtp import sasl
 
@@ -53,11 +62,11 @@ class DovecotBackend:
 
     def close(self) -> None:
         """Leave Dovecot."""
-        self._keeper.cancel()
         self._said = self._said or f"{self._path} is not asked any more"
         if self._line is not None:
             self._line.break_off(self._said)
             self._line = None
+        self._keeper.cancel()
         if not self._opening.done():
             self._opening.set_result(None)
 
@@ -90,6 +99,7 @@ class DovecotBackend:
         if self._line is not None and identity(self._path) not in (self._line.identity, None):
             # Dovecot was started anew. Its former process lives on for us alone, and may leave our logins hanging.
             self._line.break_off("Dovecot was started anew")
+        if self._line is not None and self._line.broken.done():
             self._line = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.silence):
@@ -128,7 +138,7 @@ class DovecotBackend:
         self._known = line.link.mechanisms
         self._complain("")
         self._tried()
-        why = await line.broken
+        why = await asyncio.shield(line.broken)  # which is not the keeper's to cancel
         if self._line is line:
             self._line = None
         self._log.info("connection to Dovecot lost", socket=self._path, reason=why)
@@ -146,17 +156,22 @@ class DovecotBackend:
                 await line.ready
         except TimeoutError:
             line.break_off("silent")
-            raise DovecotAway(f"{self._path}: it says nothing; is that Dovecot's auth socket?") from None
+            raise DovecotAway(is_silent(self._path)) from None
         except Nonsense as nonsense:
-            raise DovecotAway(f"{self._path}: that is not Dovecot's auth protocol: {nonsense}") from None
+            raise DovecotAway(speaks_nonsense(self._path, nonsense)) from None
+        except ConnectionResetError:
+            raise DovecotAway(closed_at_once(self._path)) from None
         except OSError as error:
-            raise DovecotAway(why_unreachable(self._path, error)) from None
+            raise DovecotAway(unreachable(self._path, error)) from None
+        except Exception as fault:  # one of ours, which must not be the end of all tries
+            line.break_off("a fault")
+            raise DovecotAway(f"{self._path}: {type(fault).__name__}: {fault}") from fault
         except BaseException:
             line.break_off("given up")
             raise
         if not line.link.mechanisms:
             line.break_off("no mechanisms")
-            raise DovecotAway(f"{self._path}: {NO_MECHANISM}")
+            raise DovecotAway(offers_nothing(self._path))
         return line
 
     async def _connect(self, line: "_Line") -> None:

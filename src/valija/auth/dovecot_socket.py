@@ -1,7 +1,8 @@
 """Where Dovecot's authentication socket is, and in words what keeps this process from it.
 
-    mechanisms, why = why_not("/run/dovecot/auth-client")     # a socket's path, or "inet:127.0.0.1:12345"
-    # ((), "/run/dovecot/auth-client: user valija may not write to it, which is root:root 0600; ...")
+    mechanisms_at("/run/dovecot/auth-client")     # a socket's path, or "inet:127.0.0.1:12345"
+    # ("PLAIN", "LOGIN"), or
+    # Obstacle("/run/...: user valija may not write to it, which is root:root 0600", "valija dovecot-config prints ...")
 
 Known weakness: access lists and security modules are not looked at; where they bar the way, the words are general.
 """
@@ -12,77 +13,140 @@ import os
 import pwd
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from valija.auth.dovecot_protocol import DovecotLink, Nonsense
+from valija.auth.options import INET, host_and_port
 
-INET: Final = "inet:"
 OPENING: Final = 5.0  # seconds for a connection and Dovecot's first words
-NO_MECHANISM: Final = "Dovecot offers no mechanism that can be used; auth_mechanisms = plain login"
+
+_LINES: Final = "valija dovecot-config prints the lines that Dovecot needs"
 
 
-def why_not(path: str) -> tuple[tuple[str, ...], str]:
-    """Ask Dovecot now, waiting for it; return its mechanisms, and why it can't be used, `""` if it can."""
+class Obstacle(msgspec.Struct, frozen=True):
+    """What is in the way, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.remedy}"
+
+
+def mechanisms_at(path: str) -> tuple[str, ...] | Obstacle:
+    """Ask Dovecot now, waiting for it some seconds at most; return what it offers."""
+    link = DovecotLink(os.getpid())
     try:
         with _socket_to(path) as line:
             line.settimeout(OPENING)
-            link = DovecotLink(os.getpid())
             line.sendall(link.hello)
             while not link.is_ready:
                 octets = line.recv(4096)
                 if not octets:
-                    return (), f"{path}: Dovecot closes the connection; its own log says why"
+                    return closed_at_once(path)
                 link.receive(octets)
     except Nonsense as nonsense:
-        return (), f"{path}: that is not Dovecot's auth protocol: {nonsense}"
+        return speaks_nonsense(path, nonsense)
     except TimeoutError:
-        return (), f"{path}: it says nothing; is that Dovecot's auth socket?"
+        return is_silent(path)
     except OSError as error:
-        return (), why_unreachable(path, error)
-    return link.mechanisms, "" if link.mechanisms else f"{path}: {NO_MECHANISM}"
-
-
-def host_and_port(path: str) -> tuple[str, int]:
-    """Take apart what stands behind `inet:`."""
-    host, _, port = path.removeprefix(INET).rpartition(":")
-    return host.strip("[]"), int(port)
+        return unreachable(path, error)
+    return link.mechanisms or offers_nothing(path)
 
 
 def _socket_to(path: str) -> socket.socket:
     if path.startswith(INET):
         return socket.create_connection(host_and_port(path), OPENING)
     line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    line.connect(path)
+    try:
+        line.settimeout(OPENING)
+        line.connect(path)
+    except BaseException:
+        line.close()
+        raise
     return line
 
 
-def why_unreachable(path: str, error: OSError) -> str:
-    """Return in words why a socket can't be reached, and what to do about it."""
+# What can be wrong
+
+
+def is_silent(path: str) -> Obstacle:
+    """It takes connections and says nothing, or not enough."""
+    return Obstacle(
+        f"{path}: it takes a connection and does not introduce itself as Dovecot does",
+        f"see that Dovecot runs well (its log tells), and that this is a socket for logins: {_LINES}",
+    )
+
+
+def closed_at_once(path: str) -> Obstacle:
+    """It hangs up before it has introduced itself."""
+    return Obstacle(f"{path}: Dovecot hangs up at once", "its own log says why")
+
+
+def speaks_nonsense(path: str, nonsense: Nonsense) -> Obstacle:
+    """Somebody else listens there."""
+    return Obstacle(f"{path}: that is not Dovecot's auth protocol: {nonsense}", "name Dovecot's socket: [sasl] path")
+
+
+def offers_nothing(path: str) -> Obstacle:
+    """It has no mechanism that may be used."""
+    return Obstacle(
+        f"{path}: Dovecot offers no mechanism that can be used",
+        "let its configuration say auth_mechanisms = plain login",
+    )
+
+
+def unreachable(path: str, error: OSError) -> Obstacle:
+    """Return why there is no connection."""
     if path.startswith(INET):
-        return f"{path}: {error.strerror or error}; is Dovecot running, with an inet_listener for auth there?"
-    if error.errno == errno.ENOENT:
-        return f"{path}: there is no such socket; is Dovecot running? valija dovecot-config prints what it needs"
-    if error.errno == errno.ECONNREFUSED:
-        return f"{path}: nobody listens there; is Dovecot running?"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return f"{path}: {_what_bars(Path(path))}; valija dovecot-config prints the right owner and mode"
-    return f"{path}: {error.strerror or error}"
+        remedy = f"see that Dovecot runs, with an inet_listener there: {_LINES}"
+        return Obstacle(f"{path}: {error.strerror or error}", remedy)
+    what = _OF_PATHS.get(error.errno or 0)
+    return what(Path(path)) if what else Obstacle(f"{path}: {error.strerror or error}", "see that Dovecot runs well")
 
 
-def _what_bars(path: Path) -> str:
-    """Return which permission is missing on the way to a socket."""
+def _is_missing(path: Path) -> Obstacle:
+    absent = next(part for part in [*reversed(path.parents), path] if not os.path.lexists(part) or part == path)
+    what = "there is no such socket" if absent == path else f"there is no folder {absent}"
+    return Obstacle(f"{path}: {what}", f"see that Dovecot runs: {_LINES}")
+
+
+def _is_deserted(path: Path) -> Obstacle:
+    if not path.is_socket():
+        return Obstacle(f"{path}: that is no socket", "name Dovecot's socket: [sasl] path")
+    return Obstacle(f"{path}: nobody listens there any more", "see that Dovecot runs")
+
+
+def _is_barred(path: Path) -> Obstacle:
+    """Name the Unix permission that is missing on the way to a socket."""
     me = _user_name(os.geteuid())
     for part in [*reversed(path.parents), path]:
         try:
             status = part.stat()
         except OSError as error:
-            return f"user {me} can't look at {part}: {error.strerror}"
-        if not os.access(part, os.X_OK if stat.S_ISDIR(status.st_mode) else os.W_OK, effective_ids=True):
-            owner = f"{_user_name(status.st_uid)}:{_group_name(status.st_gid)}"
-            need = "enter" if stat.S_ISDIR(status.st_mode) else "write to"
-            return f"user {me} may not {need} {part}, which is {owner} {stat.S_IMODE(status.st_mode):04o}"
-    return f"user {me} has no permission"
+            return Obstacle(f"{path}: user {me} can't look at {part}: {error.strerror}", f"let {me} in there")
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not os.access(part, os.X_OK if is_folder else os.W_OK, effective_ids=True):
+            owner = f"{_user_name(status.st_uid)}:{_group_name(status.st_gid)} {stat.S_IMODE(status.st_mode):04o}"
+            need = "enter" if is_folder else "write to"
+            reason = f"{path}: user {me} may not {need} {part}, which is {owner}"
+            elsewhere = f"let {me} enter it, or have the socket in another folder: [sasl] path"
+            return Obstacle(reason, elsewhere if is_folder else f"{_LINES}, with owner and mode")
+    return Obstacle(
+        f"{path}: user {me} is not let in, though owners and modes would", "ask the system's security module"
+    )
+
+
+_OF_PATHS: Final[dict[int, Callable[[Path], Obstacle]]] = {
+    errno.ENOENT: _is_missing,
+    errno.ECONNREFUSED: _is_deserted,
+    errno.EACCES: _is_barred,
+    errno.EPERM: _is_barred,
+}
 
 
 def identity(path: str) -> tuple[int, int] | None:

@@ -1,8 +1,11 @@
 """What the `[sasl]` table may say: who tells whether a login is right."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+INET: Final = "inet:"
+_LONGEST_PATH: Final = 107  # octets, what Linux takes
 
 
 class SaslOptions(msgspec.Struct, frozen=True):
@@ -10,3 +13,25 @@ class SaslOptions(msgspec.Struct, frozen=True):
 
     type: Literal["accounts", "dovecot", "pam"] = "accounts"
     path: str = "/run/dovecot/auth-client"
+
+
+def socket_fault(path: str) -> tuple[str, str] | None:
+    """Return what is wrong with the place of a socket, and the remedy; None where nothing is."""
+    if not path.startswith(INET):
+        is_short = len(path.encode(errors="surrogateescape")) <= _LONGEST_PATH
+        return None if is_short else (f"a socket's path has {_LONGEST_PATH} octets at most", "have a shorter one")
+    remedy = 'write "inet:127.0.0.1:12345", or the path of a Unix socket'
+    host, colon, port = path.removeprefix(INET).rpartition(":")
+    if not colon or not host.strip("[]"):
+        return "the host or the port is missing", remedy
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        return "an IPv6 address is written in square brackets", remedy
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535):
+        return "a port is a number from 1 to 65535", remedy
+    return None
+
+
+def host_and_port(path: str) -> tuple[str, int]:
+    """Take apart a place that begins with `inet:` and has no fault."""
+    host, _, port = path.removeprefix(INET).rpartition(":")
+    return host.strip("[]"), int(port)

@@ -1,8 +1,10 @@
-"""valija check: is everything as it should be? Exit status 1 where the server would not start or would lose mail."""
+"""valija check: is everything as it should be? Exit status 1 where the server would not start or mail would suffer."""
 
 import os
+import sys
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,26 +15,26 @@ if TYPE_CHECKING:
     from valija.admin.findings import Finding
     from valija.config import Config
 
-_MARKS: Final = {"ok": "ok      ", "warning": "WARNING ", "failure": "FAILURE "}
-
 
 def add_to(main: click.Group) -> None:
     """Add the command."""
 
     @command(main, "check")
-    def check(call: Call) -> None:
-        """Check configuration, user, certificate, DNS, and tell who may relay."""
+    @click.option("--offline", is_flag=True, help="Ask the DNS nothing.")
+    def check(call: Call, offline: bool) -> None:
+        """Check this machine, the configuration and the DNS, and tell who may relay."""
+        from valija.admin.check_relay import relay_table
+
         try:
             config = call.load()
         except ConfigError as refused:
             if call.as_json:
-                call.answer({"ok": False, "findings": [_fault(str(fault)) for fault in refused.faults]}, ())
+                faults = [_fault(str(fault)) for fault in refused.faults]
+                call.answer({"ok": False, "findings": faults, "relay": []}, ())
             raise
-        findings = _find(config)
-        failures = sum(finding.grade == "failure" for finding in findings)
-        lines = [f"{_MARKS[finding.grade]}{finding.topic}: {finding}" for finding in findings]
-        call.answer({"ok": not failures, "findings": findings}, lines)
-        if failures:
+        findings = _find(config, offline=offline)
+        _tell(call, findings, relay_table(config))
+        if failures := sum(finding.grade == "failure" for finding in findings):
             raise Refusal(
                 f"{failures} of {len(findings)} findings {'is a failure' if failures == 1 else 'are failures'}"
             )
@@ -44,24 +46,51 @@ def _fault(text: str) -> "Finding":
     return failure("configuration", text)
 
 
-def _find(config: "Config") -> "list[Finding]":
-    import asyncio
+def _tell(call: Call, findings: "Sequence[Finding]", relay: Sequence[Any]) -> None:
+    from valija.admin.check_report import report_lines, summary
 
+    if call.as_json:
+        is_well = all(finding.grade != "failure" for finding in findings)
+        call.answer({"ok": is_well, "findings": findings, "relay": relay}, ())
+        return
+    # Not by `call.answer`, which would make the colours visible as text.
+    for line in report_lines(findings, relay, styled=_wants_colours()):
+        click.echo(line)
+    click.echo(f"\n{summary(findings)}")
+
+
+def _wants_colours() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _find(config: "Config", *, offline: bool) -> "list[Finding]":
     from valija.admin.check_machine import check_machine
 
-    return [*check_machine(config, now=time.time()), *asyncio.run(_ask_dns(config))]
+    findings = list(check_machine(config, now=time.time()))
+    if not offline:
+        import asyncio
+
+        findings += asyncio.run(_ask_dns(config))
+    return findings
 
 
 async def _ask_dns(config: "Config") -> "list[Finding]":
-    from valija.admin.check_dns import check_dns
+    import msgspec
+
+    from valija.admin.check_certificate import served_chain
+    from valija.admin.check_dns import TIMEOUT, check_dns
+    from valija.admin.check_host import DnsFacts
+    from valija.admin.check_machine import signing_keys
     from valija.dns.caching import CachingResolver
     from valija.logs import LogBuffer, build_log
-    from valija.machine import is_local_address
+    from valija.machine import is_local_address, source_addresses
 
     # What the resolver would log is told by the findings.
     silence = LogBuffer(os.open(os.devnull, os.O_WRONLY))
-    resolver = CachingResolver(config.dns, build_log("error", "text", silence))
+    options = msgspec.structs.replace(config.dns, timeout=min(config.dns.timeout, TIMEOUT))
+    resolver = CachingResolver(options, build_log("error", "text", silence))
+    facts = DnsFacts(is_local_address, tuple(source_addresses()), signing_keys(config), served_chain(config))
     try:
-        return await check_dns(config, resolver, is_local_address)
+        return await check_dns(config, resolver, facts)
     finally:
         await resolver.close()

@@ -1,8 +1,10 @@
 """What settings must be to each other, once each of them alone makes sense; and what works but may surprise."""
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from itertools import combinations
 
+from valija.auth.options import INET, host_and_port
 from valija.config.document import Document
 from valija.config.faults import Setting, SettingFault
 from valija.config.model import Config
@@ -98,6 +100,11 @@ def _surprises(config: Config) -> Iterator[tuple[Setting, Fault]]:
                 Setting(role, "recipient_limit"),
                 Fault(options.recipient_limit, "clients count on 100 recipients (RFC 5321)", "write 100 or more"),
             )
+    if config.sasl.type == "dovecot" and config.sasl.path.startswith(INET) and not _is_loopback(config.sasl.path):
+        yield (
+            Setting("sasl", "path"),
+            Fault(config.sasl.path, "passwords travel there in clear", "let nobody else into that network"),
+        )
     for entry in config.networks.private_entries:
         yield (
             Setting("", "mynetworks"),
@@ -117,3 +124,11 @@ def _surprises(config: Config) -> Iterator[tuple[Setting, Fault]]:
                 config.tls.certificate, "cert_file and key_file are not used", 'write certificate = "files" to use them'
             ),
         )
+
+
+def _is_loopback(socket: str) -> bool:
+    host, _ = host_and_port(socket)
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

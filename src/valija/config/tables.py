@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from valija.auth.options import SaslOptions
+from valija.auth.options import INET, SaslOptions, socket_fault
 from valija.config import relations
 from valija.config.document import Document, Table
 from valija.config.faults import Refused, Setting
@@ -151,9 +151,9 @@ def _sasl(table: Table, folder: Path) -> SaslOptions:
 def _dovecot_socket(folder: Path) -> Callable[[object], str]:
     def read(value: object) -> str:
         written = text(value)
-        return written if written.startswith("inet:") else path(folder)(written)
+        return written if written.startswith(INET) else path(folder)(written)
 
-    return read
+    return judged(read, socket_fault)
 
 
 def _tls(table: Table, folder: Path) -> TlsOptions:

@@ -2,14 +2,15 @@
 
     proof = prove(facts, ("smtpd", "submission"))
     proof.is_closed                       # True
-    proof.stretches                       # ... Stretch("smtpd", "127.0.0.0", "127.255.255.255", "mynetworks 127.0.0.0/8")
+    proof.stretches
+    # (..., Stretch("smtpd", "127.0.0.0", "127.255.255.255", "mynetworks 127.0.0.0/8"), ...)
     answers_for("203.0.113.9", ("smtpd",), facts)
     # (Answer("smtpd", login=False, hosted="hosted example.org", elsewhere="", refusal="554 5.7.1 ... denied"),)
 
-What `decide` answers depends on a client's address only by the ranges and exceptions of `mynetworks`. Their ends cut the
-IPv4 and the IPv6 addresses into pieces (IPv4-mapped ones stand for IPv4 ones, and are cut like them); within a piece
-all addresses get the same answer, so that the two ends of each piece answer for all of it. The relay is closed when
-all of this holds:
+What `decide` answers depends on a client's address only by the ranges and exceptions of `mynetworks`. Their ends cut
+the IPv4 and the IPv6 addresses into pieces (IPv4-mapped ones stand for IPv4 ones, and are cut like them); within a
+piece all addresses get the same answer, so that the two ends of each piece answer for all of it. The relay is closed
+when all of this holds:
 
 - without a login nobody may send anywhere else by a listener, but from ranges that one site may have (policy/ranges);
 - neither a gateway, behind which strangers hide, nor a client whose address is unknown may;
@@ -34,6 +35,7 @@ from valija.smtp.rules import ServerRules
 
 _LAST: Final = {4: 2**32 - 1, 6: 2**128 - 1}
 _FIRST_MAPPED: Final = int(MAPPED.network_address)
+_SHOWN: Final = 3  # hosted domains that the table names
 _OUTSIDE: Final = "outside.invalid"  # the sample of a foreign domain; no domain can have that name (RFC 2606)
 
 # Ways to write a foreign recipient so that it looks like a hosted one, and back; {} is a hosted domain (C062).
@@ -235,11 +237,11 @@ def _addresses(stretch: Stretch) -> Piece:
 
 
 def _networks(first: Address, last: Address) -> list[Network]:
-    return list(summarize_address_range(first, last))  # type: ignore[type-var]  # both are of one version
+    return list(summarize_address_range(first, last))
 
 
 def _roundabout_leaks(role: Role, stretches: Iterable[Stretch], facts: RelayFacts) -> Iterator[str]:
-    """Yield the ways round that a stranger finds, one of each stretch where nobody is trusted, and no mailbox exists."""
+    """Yield the ways round that a stranger finds where no mailbox exists; one of each untrusted stretch tries."""
     deserted = msgspec.structs.replace(facts, recipient_exists=lambda _: False)
     for stretch in stretches:
         for form in () if stretch.rule else _ROUNDABOUT:
@@ -285,13 +287,21 @@ def _clients(stretches: Iterable[Stretch], rule: str, facts: RelayFacts) -> str:
 
 
 def _with_gaps(run: Piece, facts: RelayFacts) -> str:
-    exceptions = [parse_address(text) for text in facts.networks.exceptions]
-    inside = [each for each in exceptions if each and each.version == run[0].version and run[0] <= each <= run[1]]  # type: ignore[operator]  # of one version
-    gaps = " and ".join(map(str, inside))
+    exceptions = [address for text in facts.networks.exceptions if (address := parse_address(text))]
+    gaps = " and ".join(str(address) for address in exceptions if _lies_in(address, run))
     return f"{written(*run)} without {gaps}" if gaps else written(*run)
+
+
+def _lies_in(address: Address, run: Piece) -> bool:
+    return address.version == run[0].version and int(run[0]) <= int(address) <= int(run[1])
 
 
 def _reach(answer: Answer, facts: RelayFacts) -> tuple[str, str]:
     if answer.elsewhere:
         return "anywhere", "a login" if answer.login else answer.elsewhere
-    return (", ".join(sorted(facts.domains)), "hosted domains") if answer.hosted else ("nowhere", "")
+    return (_some(sorted(facts.domains)), "hosted domains") if answer.hosted else ("nowhere", "")
+
+
+def _some(domains: Sequence[str]) -> str:
+    more = f" and {len(domains) - _SHOWN} more" if len(domains) > _SHOWN else ""
+    return ", ".join(domains[:_SHOWN]) + more
