@@ -4,9 +4,9 @@
         server = LiveServer({"sasl": {"type": "dovecot", "path": dovecot.socket}})
         dovecot.stop() ; dovecot.start()
 
-It slows nobody down, so that tests don't wait. With `inet_port` it listens on that port of loopback too. `pam` names a PAM service that judges instead of the list of users.
-Everything it started is in a process group of its own, which is ended whole: its auth process outlives the master while
-a client is connected.
+It slows nobody down, so that tests don't wait. With `inet_port` it listens on that port of loopback too. `pam` names a
+PAM service that judges instead of the list of users. Everything it started is in process groups of its own, which are
+ended whole: its auth process outlives the master while a client is connected.
 """
 
 import contextlib

@@ -23,6 +23,7 @@ import msgspec
 import uvloop
 
 from valija.auth.accounts import Accounts
+from valija.auth.protection import LoginProtection, SharedLogins
 from valija.auth.system_users import SystemUsers, is_system_user
 from valija.channel import Channel
 from valija.config import MACHINE, Config, parse
@@ -40,7 +41,7 @@ from valija.receive.listener import Listener
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
 from valija.tls.certificates import CertificateFaults, CertificateStore
-from valija.wiring import Delivery, Household, build_backend, build_site, report_content
+from valija.wiring import Delivery, Household, build_backend, build_site, report_content, set_pace
 
 FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
 CERTIFICATE_INTERVAL: Final = 5.0  # seconds between two looks at the certificate's files
@@ -57,6 +58,7 @@ class Ground:
     certificates: CertificateStore
     log: Log
     buffer: LogBuffer
+    logins: SharedLogins
 
 
 def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
@@ -82,6 +84,7 @@ class Worker:
         self._number = number
         self._sockets = sockets
         self._counter = table.counter(number)
+        self._protection = LoginProtection(ground.logins, number, ground.config.known_networks_file, ground.log)
         self._stop = asyncio.Event()
         self._listeners: dict[Role, Listener] = {}
         self._retired: set[asyncio.Task[None]] = set()
@@ -146,7 +149,8 @@ class Worker:
             log=log,
         )
         users = SystemUsers(is_system_user, time.monotonic)
-        backend = await build_backend(config, accounts, log)
+        set_pace(config, self._protection)
+        backend = await build_backend(config, accounts, self._protection, log)
         self._house = Household(accounts, users, backend, signer, self._scheduler, self._store.spool, log)
         self._delivering = asyncio.create_task(self._scheduler.run())
         for role in config.listeners:
@@ -169,6 +173,7 @@ class Worker:
         await self._delivery.close(max(1.0, deadline - loop.time()))
         await self._store.close()
         self._house.backend.close()
+        self._protection.close()
         self._house.accounts.close()
 
     # What the scheduler asks; the answers change with the configuration
@@ -216,6 +221,7 @@ class Worker:
             self._log.warning("this change needs a restart", setting=setting)
         if config.sasl != self._config.sasl:
             await self._change_backend(config)
+        set_pace(config, self._protection)
         retired = asyncio.create_task(self._delivery.retire())
         self._retired.add(retired)
         retired.add_done_callback(self._retired.discard)
@@ -231,9 +237,10 @@ class Worker:
 
     async def _change_backend(self, config: Config) -> None:
         """Ask somebody else about logins; sessions that are open may go on asking the old one for a while."""
-        former, backend = self._house.backend, await build_backend(config, self._house.accounts, self._log)
+        former = self._house.backend
+        backend = await build_backend(config, self._house.accounts, self._protection, self._log)
         self._house = replace(self._house, backend=backend)
-        self._log.info("logins are judged by", type=config.sasl.type)
+        self._log.info("logins are judged by another", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)
 
     def _certificates_of(self, config: Config) -> CertificateStore:

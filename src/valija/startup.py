@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, with_fixed_settings
+from valija.auth import known_networks
 from valija.auth.database import AccountsUnusable, open_database
+from valija.auth.protection import SharedLogins
 from valija.config import MACHINE, Config, find, parse, read_text, reload_fault, trust_fault
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log, take_in_libraries
@@ -82,7 +84,8 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     held.enter_context(_locked(config.data_dir))
     certificates = _certificates(config, pair, log)
     _check_data(config)
-    ground = Ground(config, certificates, log, buffer)
+    known_networks.prepare(config.known_networks_file, time.time(), log)
+    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
     return asyncio.run(_supervise(config, path, bound, ground))
 
 

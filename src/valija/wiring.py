@@ -21,6 +21,7 @@ from valija.auth.backend import AuthBackend
 from valija.auth.dovecot import DovecotBackend
 from valija.auth.local import AccountsBackend
 from valija.auth.password import Passwords
+from valija.auth.protection import LoginProtection, account_name, system_name
 from valija.auth.system_users import SystemDirectory, SystemUsers
 from valija.config import Config
 from valija.content.bounce import report
@@ -32,11 +33,12 @@ from valija.deliver.remote import RemoteAgent
 from valija.dkim_keys import DkimKeys
 from valija.dns.caching import CachingResolver
 from valija.logs import Log
-from valija.machine import is_local_address
+from valija.machine import gateways, is_local_address
 from valija.mail.content import Content
 from valija.mail.job import Job, QueueId, Transport
 from valija.mail.origin import Role
 from valija.mail.outcome import Outcome
+from valija.policy.login_pace import PaceLimits, SharedByMany
 from valija.policy.ourselves import Ourselves
 from valija.policy.relay import RelayFacts
 from valija.policy.route import Router
@@ -86,13 +88,22 @@ def build_site(config: Config, role: Role, house: Household) -> Site:
     )
 
 
-async def build_backend(config: Config, accounts: Accounts, log: Log) -> AuthBackend:
+async def build_backend(config: Config, accounts: Accounts, protection: LoginProtection, log: Log) -> AuthBackend:
     """Return who tells whether a login is right; waits for it a little, so that the first EHLO can name mechanisms."""
     if config.sasl.type == "dovecot":
         dovecot = DovecotBackend(config.sasl.path, log)
         await dovecot.connected(_DOVECOT_PATIENCE)
-        return dovecot
-    return AccountsBackend(accounts, Passwords(threads=max(1, (os.cpu_count() or 1) // config.workers)))
+        # Dovecot has a memory of its own (auth_cache_size); ours would hide that it is away, or has barred somebody.
+        return protection.guard(dovecot, name=system_name, remembers=False)
+    threads = max(1, (os.cpu_count() or 1) // config.workers)
+    embedded = AccountsBackend(accounts, Passwords(threads, good=protection.good))
+    return protection.guard(embedded, name=account_name, remembers=False)  # its memory is bound to the stored hash
+
+
+def set_pace(config: Config, protection: LoginProtection) -> None:
+    """Have logins live by a configuration's limits."""
+    shared = SharedByMany(config.networks, [gateway.address for gateway in gateways()])
+    protection.use(PaceLimits(config.sasl.failed_login_limit), shared.covers)
 
 
 def _directory(config: Config, house: Household) -> Directory:

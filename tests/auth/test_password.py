@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valija.auth import password as password_module
+from valija.auth.good_logins import REMEMBERED_FOR, GoodLogins
 from valija.auth.password import (
     ARGON2,
     MEMORY_COST,
-    REMEMBERED_FOR,
     Overloaded,
     PasswordRefused,
     Passwords,
@@ -46,7 +46,7 @@ class Setting:
     def __init__(self) -> None:
         self.hasher = CountingHasher()
         self.now = 1000.0
-        self.passwords = Passwords(1, self.hasher, lambda: self.now)
+        self.passwords = Passwords(1, self.hasher, GoodLogins.shared(lambda: self.now))
 
     @property
     def rounds(self) -> int:
@@ -175,7 +175,7 @@ def test_being_asked_often_does_not_prolong_it() -> None:
         for _ in range(10):
             assert await here.verify(b"secret")
             here.now += REMEMBERED_FOR / 4
-        assert here.rounds == 2
+        assert here.rounds >= 3  # in 2.25 times the longest
 
     run(work())
 
@@ -200,34 +200,6 @@ def test_a_changed_password_counts_at_once() -> None:
         assert not await here.verify(b"secret", hash_password("x"), "bob@example.org"), "another's login"
 
     run(work())
-
-
-@given(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5), st.text(max_size=5))
-def test_remembered_facts_do_not_run_together(login: str, stored: str, password: str, moved: str) -> None:
-    digest = Passwords(1)._digest
-    try:
-        first = digest(login + moved, stored, password)
-        assert (first == digest(login, moved + stored, password)) is (moved == "")
-    except UnicodeEncodeError:
-        pass  # surrogates never get this far
-
-
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(password_module, "REMEMBERED_AT_MOST", 3)
-
-    async def work() -> None:
-        passwords = Passwords(1, CHEAP)
-        stored = CHEAP.hash("secret")
-        for number in range(10):
-            assert await passwords.verify(f"user{number}@example.org", stored, b"secret")
-        assert len(passwords._remembered) == 3
-
-    run(work())
-
-
-def test_two_processes_remember_under_different_keys() -> None:
-    one, other = Passwords(1), Passwords(1)
-    assert one._digest(ALICE, SECRET, "secret") != other._digest(ALICE, SECRET, "secret")
 
 
 def test_damaged_hash_is_no_wrong_password() -> None:

@@ -1,5 +1,7 @@
 """The system's users as people who have mail here."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,22 @@ def test_the_real_system() -> None:
     assert is_system_user("root")
     assert not is_system_user("no-such-user-here")
     assert not is_system_user("a\0b")
+
+
+def test_the_real_system_that_cannot_tell_is_no_unknown_user() -> None:
+    """Out of descriptors the list of users can't be opened, and Python's own `pwd` says that nobody is in it."""
+    code = """
+import resource
+from valija.auth.system_users import is_system_user
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+for name in ("root", "no-such-user-here"):
+    try:
+        print(is_system_user(name))
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["OSError", "OSError"]
 
 
 @pytest.mark.parametrize(

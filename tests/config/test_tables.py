@@ -101,3 +101,15 @@ def test_a_machine_that_knows_no_name_for_itself_is_one() -> None:
 
 def test_a_table_may_be_written_inline_or_dotted() -> None:
     assert config('smtp.port = 2526\nlog = { level = "debug" }').smtp.port == 2526
+
+
+@pytest.mark.parametrize("path", ["inet:192.0.2.1:12345", "inet:[2001:db8::1]:12345", "inet:dovecot.internal:12345"])
+def test_passwords_that_leave_the_machine_in_clear_are_warned_about(path: str) -> None:
+    (warning,) = warned(f'hostname = "mail.example.org"\n[sasl]\ntype = "dovecot"\npath = "{path}"\n')
+    assert path in warning
+    assert "in clear" in warning
+
+
+@pytest.mark.parametrize("path", ["inet:127.0.0.1:12345", "inet:[::1]:12345", "inet:localhost:12345", "/run/auth"])
+def test_passwords_that_stay_on_the_machine_are_not(path: str) -> None:
+    assert warned(f'hostname = "mail.example.org"\n[sasl]\ntype = "dovecot"\npath = "{path}"\n') == []

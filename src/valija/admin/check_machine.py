@@ -107,7 +107,7 @@ def _dkim(config: Config) -> Iterator[Finding]:
         keys.check()
         domains = keys.domains()
     except PermissionError:
-        yield unknown("dkim", f"who can look into {config.dkim_dir} is not you", "run the check as root")
+        yield unknown("dkim", f"you may not look into {config.dkim_dir}", "run the check as root")
         return
     signing = {domain: ", ".join(key.selector for key in keys.for_domain(domain)) for domain in domains}
     for domain, selectors in signing.items():

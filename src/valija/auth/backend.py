@@ -51,7 +51,13 @@ class Unavailable(msgspec.Struct, frozen=True, gc=False):
     detail: str
 
 
-Step = Challenge | Success | Wrong | Malformed | Unavailable
+class Throttled(msgspec.Struct, frozen=True, gc=False):
+    """Too many guesses; these credentials were not looked at (454 4.7.0). `login` is what was claimed."""
+
+    login: str
+
+
+Step = Challenge | Success | Wrong | Malformed | Unavailable | Throttled
 
 
 class Exchange(Protocol):

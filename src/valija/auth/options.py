@@ -9,10 +9,14 @@ _LONGEST_PATH: Final = 107  # octets, what Linux takes
 
 
 class SaslOptions(msgspec.Struct, frozen=True):
-    """The back end. `path` belongs to `dovecot`: a socket's path, or `inet:127.0.0.1:12345`."""
+    """The back end. `path` belongs to `dovecot`: a socket's path, or `inet:127.0.0.1:12345`.
+
+    `failed_login_limit` is how many wrong passwords for one login strangers have within an hour (0: no limit).
+    """
 
     type: Literal["accounts", "dovecot", "pam"] = "accounts"
     path: str = "/run/dovecot/auth-client"
+    failed_login_limit: int = 10
 
 
 def socket_fault(path: str) -> tuple[str, str] | None:

@@ -5,32 +5,27 @@
     await passwords.verify("alice@example.org", stored, b"secret")     # True
     await passwords.verify("nobody@example.org", None, b"secret")      # False, after the same work
 
-What was right is remembered for some minutes, as a digest under a key that lives and dies with the process; it holds
-for that login, password and stored hash alone, so that a changed password counts at once. What was wrong never is.
+What was right is remembered for some minutes (auth/good_logins), bound to the stored hash, so that a changed password
+counts at once. What was wrong never is.
 
 Non-ASCII passwords are compared in the form of RFC 8265 (OpaqueString): NFC, every kind of blank a space. Octets that
 are no UTF-8 are just wrong.
-
-Known weakness: who can read the process's memory can try passwords against the remembered digests at no cost.
 """
 
 import asyncio
 import base64
 import secrets
-import time
 import unicodedata
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import blake2b
 from typing import Final, Protocol
 
 import argon2
 from argon2.exceptions import VerifyMismatchError
 
+from valija.auth.good_logins import GoodLogins
+
 MEMORY_COST: Final = 19 * 1024  # KiB; with two rounds on one lane what OWASP recommends, some 20 ms
 MAX_PASSWORD: Final = 1024  # octets
-REMEMBERED_FOR: Final = 300.0  # seconds
-REMEMBERED_AT_MOST: Final = 10_000
 WAITING_PER_THREAD: Final = 100  # some seconds of work: whoever comes behind would give up anyway
 
 
@@ -72,17 +67,15 @@ def opaque_string(password: str) -> str:
 
 
 class Passwords:
-    """Verifies passwords, some at once in threads. `clock` gives monotonic seconds."""
+    """Verifies passwords, some at once in threads. `good` is what the workers remember together."""
 
-    def __init__(self, threads: int, hasher: Hasher = ARGON2, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, threads: int, hasher: Hasher = ARGON2, good: GoodLogins | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
         self._most_waiting = threads * WAITING_PER_THREAD
         self._hasher = hasher
-        self._clock = clock
         self._waiting = 0
-        self._key = secrets.token_bytes(64)
         self._nobodys_hash = _hash_of_nothing()
-        self._remembered: dict[bytes, float] = {}  # digest, until when; oldest first
+        self._good = good or GoodLogins.shared()
 
     async def verify(self, login: str, stored: str | None, password: bytes) -> bool:
         """Tell whether the password is the one stored; `stored` is None where there is no such login.
@@ -93,12 +86,11 @@ class Passwords:
         text = _as_text(password)
         if not text:
             return False
-        digest = self._digest(login, stored or "", text)
-        if stored is not None and self._remembers(digest):
+        if stored is not None and self._good.holds(login, text.encode(), stored):
             return True
         right = await self._in_thread(stored or self._nobodys_hash, text)
         if right and stored is not None:
-            self._remember(digest)
+            self._good.remember(login, text.encode(), stored)
             return True
         return False
 
@@ -120,26 +112,6 @@ class Passwords:
             return self._hasher.verify(stored, password)
         except VerifyMismatchError:
             return False
-
-    # What was right a while ago
-
-    def _digest(self, login: str, stored: str, password: str) -> bytes:
-        facts = f"{len(login)}:{login}{len(stored)}:{stored}{password}"  # the lengths keep them apart
-        return blake2b(facts.encode(), key=self._key, digest_size=32).digest()
-
-    def _remembers(self, digest: bytes) -> bool:
-        until = self._remembered.get(digest)
-        if until is None:
-            return False
-        if until < self._clock():
-            del self._remembered[digest]
-            return False
-        return True
-
-    def _remember(self, digest: bytes) -> None:
-        if len(self._remembered) >= REMEMBERED_AT_MOST:
-            del self._remembered[next(iter(self._remembered))]
-        self._remembered[digest] = self._clock() + REMEMBERED_FOR
 
 
 def _as_text(password: bytes) -> str:

@@ -71,6 +71,11 @@ class Config(msgspec.Struct, frozen=True):
         return self.data_dir / "accounts.sqlite3"
 
     @property
+    def known_networks_file(self) -> Path:
+        """The database of the networks where users have logged in."""
+        return self.data_dir / "known-networks.sqlite3"
+
+    @property
     def dkim_dir(self) -> Path:
         """The folder of DKIM keys, one folder in it for each domain."""
         return self.data_dir / "dkim"

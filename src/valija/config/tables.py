@@ -145,6 +145,7 @@ def _sasl(table: Table, folder: Path) -> SaslOptions:
     return SaslOptions(
         type=_choose(table, "type", ("accounts", "dovecot", "pam"), default.type),
         path=table.read("path", _dovecot_socket(folder), default.path),
+        failed_login_limit=table.read("failed_login_limit", number(0, 10_000), default.failed_login_limit),
     )
 
 

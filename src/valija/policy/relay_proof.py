@@ -20,7 +20,7 @@ when all of this holds:
 Known weakness: a proxy or a tunnel inside a trusted range, which passes strangers on, is not to be seen from here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 from itertools import groupby, pairwise
 from typing import Final
@@ -212,11 +212,17 @@ def _trusted_runs(stretches: Iterable[Stretch], facts: RelayFacts) -> list[Piece
     for stretch in stretches:
         first, last = _addresses(stretch)
         is_next = bool(runs) and runs[-1][1].version == first.version and int(runs[-1][1]) + 1 == int(first)
-        if is_next and (stretch.rule or (first == last and first in exceptions)):
+        if is_next and (stretch.rule or _are_all_in(exceptions, first, last)):
             runs[-1] = runs[-1][0], last
         elif stretch.rule:
             runs.append((first, last))
     return runs
+
+
+def _are_all_in(exceptions: Collection[Address | None], first: Address, last: Address) -> bool:
+    span = range(int(first), int(last) + 1)
+    # Compared by their ends first: a stretch is as long as the internet, and nobody has as many gateways.
+    return int(last) - int(first) < len(exceptions) and all(type(first)(number) in exceptions for number in span)
 
 
 def _hidden_strangers(role: Role, gateways: Iterable[str], facts: RelayFacts) -> Iterator[str]:

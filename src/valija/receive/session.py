@@ -12,7 +12,17 @@ from typing import Any, Final
 
 import msgspec
 
-from valija.auth.backend import Challenge, ConnectionFacts, Exchange, Malformed, Step, Success, Unavailable, Wrong
+from valija.auth.backend import (
+    Challenge,
+    ConnectionFacts,
+    Exchange,
+    Malformed,
+    Step,
+    Success,
+    Throttled,
+    Unavailable,
+    Wrong,
+)
 from valija.content.trace import protocol_keyword
 from valija.mail.envelope import Envelope, Recipient
 from valija.mail.origin import Origin, TlsFacts
@@ -49,6 +59,7 @@ _WRONG = Reply(535, "5.7.8", "Authentication credentials invalid")
 _MALFORMED = Reply(501, "5.5.2", "Malformed authentication response")
 _NO_MECHANISM = Reply(504, "5.5.4", "Authentication mechanism not offered")
 _UNAVAILABLE = Reply(454, "4.7.0", "Temporary authentication failure, try again later")
+_THROTTLED = Reply(454, "4.7.0", "Too many failed logins, try again later")
 _NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, try again later")
 
 Answer = Reply | Coroutine[Any, Any, Reply] | None
@@ -165,6 +176,8 @@ class Session:
             case Unavailable(detail):
                 log.error("login unavailable", client=self.peer.address, reason=detail)
                 return _UNAVAILABLE
+            case Throttled():
+                return _THROTTLED  # not a line per attempt: the throttle has said it
 
     def _on_auth_cancelled(self, _: AuthCancelled) -> None:
         if self._exchange is not None:
