@@ -17,9 +17,11 @@ from bench.servers.fault import ServerFault
 from bench.setting import Setting
 from bench.usage import Usage, nobody
 
-__all__ = ["STRAIGHT", "VALIJA", "Server", "ServerFault", "installed", "start"]
+__all__ = ["STRAIGHT", "VALIJA", "WITH_DOVECOT", "Server", "ServerFault", "installed", "start"]
 
 VALIJA: Final = "valija"
+WITH_DOVECOT: Final = "valija-dovecot"
+"""valija with the logins of its peer: Dovecot judges them."""
 STRAIGHT: Final = "(none)"
 """No server at all: the load goes straight to the sink. It tells what the tools need for themselves."""
 
@@ -42,13 +44,16 @@ class _Straight:
 
 def installed(setting: Setting) -> list[str]:
     """Return the servers that can be measured here, valija first."""
-    return [VALIJA, *peer.installed(setting.home), STRAIGHT]
+    peers = peer.installed(setting.home)
+    return [VALIJA, *([WITH_DOVECOT] if "postfix-dovecot" in peers else []), *peers, STRAIGHT]
 
 
 def start(name: str, setting: Setting, next_hop: int, *, accounts: int = 0) -> AbstractContextManager[Server]:
     """Start a server; `next_hop` is the sink's port. Its accounts u1@src.test ... have the passwords secret1 ..."""
     if name == VALIJA:
         return valija.Valija(setting, next_hop, accounts=accounts)
+    if name == WITH_DOVECOT:
+        return valija.ValijaWithDovecot(setting, next_hop)
     if name == STRAIGHT:
         return nullcontext(_Straight(next_hop))
     return peer.Peer(name, setting, next_hop)

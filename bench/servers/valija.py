@@ -7,6 +7,7 @@
 `settings` are laid over the defaults, table by table. With `folder` the data stays there and outlives the server.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,8 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench import PROJECT
 from bench.ports import free_ports
-from bench.servers.fault import ServerFault, wait_for_port
+from bench.servers.fault import ServerFault, last_words, wait_for_port
 from bench.setting import Setting, python_user
 from bench.usage import Usage, end_processes, open_usage
 
@@ -175,3 +177,33 @@ class Valija:
         self._account.__exit__(None, None, None)
         if not self._kept:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class ValijaWithDovecot(Valija):
+    """valija whose logins Dovecot judges, as it does for its peer: the same users, the same Dovecot."""
+
+    def __init__(self, setting: Setting, next_hop: int) -> None:
+        super().__init__(setting, next_hop)
+        sasl = {"type": "dovecot", "path": str(self.folder / "dovecot" / "sasl")}
+        self._configuration.write_text(as_toml(self._settings(next_hop, {"sasl": sasl})))
+
+    def start(self) -> None:
+        """Start Dovecot first. Raises ServerFault."""
+        self._dovecot("start")
+        super().start()
+
+    def _dovecot(self, verb: str) -> None:
+        """Run the script; what it starts keeps an inherited pipe open, so that it gets a file."""
+        with self.log.open("ab") as log:
+            command = self.usage.command([str(PROJECT / "bench" / "peers" / "dovecot" / verb), str(self.folder)])
+            environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, check=False
+            )
+        if done.returncode:
+            raise ServerFault(f"Dovecot does not {verb}: {last_words(self.log)}")
+
+    def _clear(self) -> None:
+        with contextlib.suppress(ServerFault):
+            self._dovecot("stop")
+        super()._clear()

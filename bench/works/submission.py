@@ -12,7 +12,7 @@ from bench.load.submission import SubmissionReport
 from bench.machine import busy_seconds
 from bench.ports import free_ports
 from bench.results import Measured
-from bench.servers import Server, start
+from bench.servers import WITH_DOVECOT, Server, start
 from bench.setting import Setting
 from bench.usage import memory_of, wait_until_quiet
 from bench.works.observed import cpu_figures, note
@@ -59,5 +59,5 @@ WORK = Work(
     _measure,
     ("rate", "accepted", "cpu", "cpu_system", "pss", "generator", "sink"),
     plotted="rate",
-    peers=("postfix-dovecot",),
+    peers=(WITH_DOVECOT, "postfix-dovecot"),
 )
