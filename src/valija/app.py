@@ -40,7 +40,8 @@ from valija.receive.admission import SessionTable
 from valija.receive.listener import Listener
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
-from valija.tls.certificates import CertificateFaults, CertificateStore
+from valija.tls.certificates import CertificateFaults
+from valija.tls.sni import Certificates
 from valija.wiring import Delivery, Household, build_backend, build_site, report_content, set_pace
 
 FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
@@ -55,7 +56,7 @@ class Ground:
     """What the supervisor made before it forked, for every worker to stand on."""
 
     config: Config
-    certificates: CertificateStore
+    certificates: Certificates
     log: Log
     buffer: LogBuffer
     logins: SharedLogins
@@ -243,12 +244,12 @@ class Worker:
         self._log.info("logins are judged by another", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)
 
-    def _certificates_of(self, config: Config) -> CertificateStore:
+    def _certificates_of(self, config: Config) -> Certificates:
         """Return the certificate of a configuration. One that has not changed stays: its key may be root's to read."""
         if (config.tls, config.hostname) == (self._config.tls, self._config.hostname):
             self._certificates.refresh()
             return self._certificates
-        certificates = CertificateStore(config.tls, config.hostname, config.data_dir, self._log, time.time)
+        certificates = Certificates(config.tls, config.hostname, config.data_dir, self._log, time.time)
         certificates.load()
         return certificates
 
@@ -271,7 +272,8 @@ class Worker:
                 self._certificates.refresh()
 
     def _counts(self) -> dict[str, int]:
-        return {"sessions": sum(listener.session_count for listener in self._listeners.values())}
+        sessions = sum(listener.session_count for listener in self._listeners.values())
+        return {"sessions": sessions, "throttled": self._protection.refused}
 
 
 def fixed_settings_changed(old: Config, new: Config) -> list[str]:

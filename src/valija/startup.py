@@ -39,8 +39,9 @@ from valija.queue.paths import QueuePaths
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets, PortTaken, bind_all, close_all
 from valija.supervisor import Supervisor
-from valija.tls.certificates import CertificateFaults, CertificateStore
+from valija.tls.certificates import CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
+from valija.tls.sni import Certificates, alone
 
 LOCK_NAME: Final = "lock"
 _WANTED_DESCRIPTORS: Final = 65_536
@@ -73,7 +74,7 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
         log.warning("a gateway inside mynetworks is not trusted", address=address)
     _raise_descriptor_limit()
     account = _service_account(config, log)
-    pair = _read_files(config)
+    pairs = _read_files(config)
     prepare_data_dir(config.data_dir, account or _this_user())
     bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers)
     held.callback(close_all, bound)
@@ -82,7 +83,8 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     _check_readable(config, path or find(), log)
     check_data_dir(config.data_dir, _queue_files(config))
     held.enter_context(_locked(config.data_dir))
-    certificates = _certificates(config, pair, log)
+    certificates = Certificates(config.tls, config.hostname, config.data_dir, log, time.time, read=pairs)
+    certificates.load()
     _check_data(config)
     known_networks.prepare(config.known_networks_file, time.time(), log)
     ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
@@ -161,7 +163,7 @@ class Standing:
         config = with_fixed_settings(parse(text, ground.config.source, folder, MACHINE), ground.config)
         certificates = ground.certificates
         if (config.tls, config.hostname) != (ground.config.tls, ground.config.hostname):
-            certificates = CertificateStore(config.tls, config.hostname, config.data_dir, ground.log, time.time)
+            certificates = Certificates(config.tls, config.hostname, config.data_dir, ground.log, time.time)
             certificates.load()
         self._ground = replace(ground, config=config, certificates=certificates)
         return text
@@ -189,30 +191,17 @@ def _this_user() -> Account:
     return Account("", os.geteuid(), os.getegid(), ())
 
 
-def _read_files(config: Config) -> CertificatePair | None:
-    """Read the certificate's files while root's are readable. Raises CertificateFaults."""
-    if config.tls.certificate != "files":
-        return None
-    pair, faults = read_pair(config.tls.cert_file, config.tls.key_file)
-    faults += check_pair(pair, config.hostname, time.time())
-    if any(fault.is_fatal for fault in faults):
-        raise CertificateFaults(faults, config.tls)
-    return pair
-
-
-def _certificates(config: Config, pair: CertificatePair | None, log: Log) -> CertificateStore:
-    if pair is not None:
-        return CertificateStore.from_pem(
-            pair,
-            options=config.tls,
-            hostname=config.hostname,
-            data_dir=config.data_dir,
-            log=log,
-            clock=time.time,
-        )
-    store = CertificateStore(config.tls, config.hostname, config.data_dir, log, time.time)
-    store.load()
-    return store
+def _read_files(config: Config) -> dict[int, CertificatePair]:
+    """Read the certificates' files while root's are readable; return them by their place. Raises CertificateFaults."""
+    pairs: dict[int, CertificatePair] = {}
+    for place, wanted in enumerate(config.tls.wanted(config.hostname)):
+        if wanted.certificate != "files":
+            continue
+        pairs[place], faults = read_pair(wanted.cert_file, wanted.key_file)
+        faults += check_pair(pairs[place], wanted.names[0], time.time())
+        if any(fault.is_fatal for fault in faults):
+            raise CertificateFaults(faults, alone(config.tls, wanted))
+    return pairs
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def room(monkeypatch: pytest.MonkeyPatch, *, octets: int = 10**12, inodes: int =
     real = os.statvfs("/")
     fields = list(real)
     fields[1], fields[4], fields[5], fields[7] = 1, octets, files, inodes  # f_frsize, f_bavail, f_files, f_favail
-    monkeypatch.setattr(module.os, "statvfs", lambda path: os.statvfs_result(fields))
+    monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(fields))
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,10 @@ def test_what_root_left_there(folder: Path, make: Callable[[Path], None]) -> Non
 def test_a_parent_that_bars_the_way(tmp_path: Path) -> None:
     barred = tmp_path / "barred"
     barred.mkdir(0o700)
-    open_the_way(tmp_path)
+    open_the_way(barred)
     (only,) = bad(found_in(barred / "data", NOBODY))
-    assert (only.grade, only.text) == ("failure", f"user 'nobody' cannot reach {barred / 'data'}: it may not enter {barred}")  # fmt: skip
+    text = f"user 'nobody' cannot reach {barred / 'data'}: it may not enter {barred}"
+    assert (only.grade, only.text) == ("failure", text)
 
 
 def open_the_way(path: Path) -> None:
@@ -201,7 +202,7 @@ def open_the_way(path: Path) -> None:
 
 
 def test_a_stranger_is_told_to_be_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.os, "geteuid", lambda: 4321)
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
     found = bad(found_in(folder, Account("me", 4321, 4321, ())))
     assert [finding.grade for finding in found] == ["unknown"]
     assert "started by you, the server could not use it" in found[0].text

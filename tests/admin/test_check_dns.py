@@ -104,6 +104,13 @@ def test_what_cannot_be_looked_up_is_unknown(name: str) -> None:
     assert all("SERVFAIL" in finding.text for finding in found)
 
 
+def test_spf_of_an_address_that_others_may_never_see_is_a_warning() -> None:
+    found = found_in(SOUND, sources=["198.51.100.77"])
+    assert ("warning", "example.org forbids 198.51.100.77 to send (-all): its mail is refused") in [
+        (finding.grade, finding.text) for finding in found
+    ]
+
+
 # Host name and reverse names
 
 

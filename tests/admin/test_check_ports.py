@@ -4,10 +4,12 @@ import errno
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.admin.lab import config
 from tests.live import LiveServer
@@ -15,7 +17,7 @@ from tests.ports import free_port
 from valija.admin import check_ports as module
 from valija.admin.check_ports import Holder, Running, bind_error, check_ports, find_running, holders
 from valija.admin.findings import Finding
-from valija.config import load
+from valija.config import Config, load
 from valija.mail.endpoint import Endpoint
 
 
@@ -88,6 +90,24 @@ def test_the_running_servers_own(taken: int) -> None:
     assert found.grade == "ok"
 
 
+def test_a_child_of_the_running_server_is_it(taken: int) -> None:
+    (found,) = found_for(listening_on(taken), Running((os.getppid(),)))
+    assert (found.grade, "served by" in found.text) == ("ok", True)
+
+
+def test_where_certificates_are_ordered(taken: int) -> None:
+    def ordering(port: int) -> Config:
+        off = config("[smtpd]\nlisten = []\n[submission]\nlisten = []\n[submissions]\nlisten = []\n")
+        place = (Endpoint("127.0.0.1", port),)
+        return replace(off, tls=replace(off.tls, certificate="acme", acme_http_listen=place))
+
+    (found,) = check_ports(ordering(taken), Running())
+    assert (found.grade, found.text[:5]) == ("failure", "acme ")
+    for running in (Running(), Running((1,))):
+        (found,) = check_ports(ordering(free_port()), running)
+        assert (found.grade, found.text[-6:]) == ("ok", ": free")
+
+
 def test_the_running_server_listens_elsewhere() -> None:
     (found,) = found_for(listening_on(free_port()), Running((os.getpid(),)))
     assert (found.grade, found.remedy) == ("warning", "restart it")
@@ -154,5 +174,10 @@ def test_a_server_that_runs(live: Callable[..., LiveServer]) -> None:
 
 
 def test_a_control_socket_that_talks_nonsense(tmp_path: Path) -> None:
-    (tmp_path / "control.sock").mkdir()
-    assert "control.sock" in find_running(tmp_path).why_unknown
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "control.sock"))
+        server.listen()
+        talking = threading.Thread(target=lambda: server.accept()[0].sendall(b"hello\n"))
+        talking.start()
+        assert "control.sock" in find_running(tmp_path).why_unknown
+        talking.join()

@@ -1,38 +1,164 @@
-"""valija check: what it finds on this machine and in the DNS, and when that is status 1."""
+"""valija check: what a command finds on this machine and in the DNS, and when that is status 1."""
 
-import asyncio
 import os
+import pwd
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.admin.lab import SOUND
 from tests.ca import CertificateAuthority
 from tests.cli.here import Here
 from tests.config.facts import FACTS
-from valija.admin.check_dns import check_dns
-from valija.admin.check_machine import relay_set, sending
-from valija.admin.findings import Finding
+from tests.fakedns import FakeDns
+from tests.live import HOST, VALIJA, LiveServer
+from tests.ports import free_port
+from valija.admin.check_machine import sending
 from valija.config import parse
-from valija.dns.resolver import Answer, MxRecord, RecordType, Status
 
 NO_NAME_SERVER = '[dns]\nnameservers = ["127.0.0.1:9"]\n'
 FILES = '[tls]\ncertificate = "files"\ncert_file = "server.pem"\nkey_file = "server.key"\n'
+
+Live = Callable[..., LiveServer]
+
+
+@pytest.fixture(autouse=True)
+def on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the tests run."""
+    monkeypatch.setattr("valija.admin.check_data.filesystem_of", lambda folder: "ext4")
+
+
+@pytest.fixture(autouse=True)
+def free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else this machine serves."""
+    monkeypatch.setattr("valija.admin.check_ports.bind_error", lambda endpoint: 0)
+
+
+@pytest.fixture(autouse=True)
+def one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever addresses this machine has."""
+    monkeypatch.setattr("valija.machine.source_addresses", lambda: ["203.0.113.7"])
+
+
+@pytest.fixture
+def dns() -> Iterator[FakeDns]:
+    with FakeDns(dict(SOUND)) as server:
+        yield server
+
+
+def of_topic(answer: Any, topic: str) -> list[tuple[str, str]]:
+    return [(each["grade"], each["text"]) for each in answer["findings"] if each["topic"] == topic]
 
 
 def test_a_sound_server_is_status_0(tmp_path: Path) -> None:
     answer = Here(tmp_path, more=NO_NAME_SERVER).json("check")
     assert answer["ok"] is True
-    assert {finding["topic"] for finding in answer["findings"]} >= {"configuration", "certificate", "relay", "dns"}
+    topics = {finding["topic"] for finding in answer["findings"]}
+    assert topics >= {
+        "configuration",
+        "data",
+        "clock",
+        "limits",
+        "ports",
+        "certificate",
+        "logins",
+        "dkim",
+        "relay",
+        "sending",
+        "dns",
+    }
+    assert set(answer) == {"ok", "findings", "relay"}
+    assert {key for finding in answer["findings"] for key in finding} == {"grade", "topic", "text", "remedy"}
+    assert answer["relay"][-1] == {
+        "listener": "submissions",
+        "clients": "all",
+        "login": "a user's",
+        "may_send_to": "anywhere",
+        "rule": "a login",
+    }
     assert not (tmp_path / "data").exists()
 
 
-def test_people_read_lines(tmp_path: Path) -> None:
+def test_people_read_a_page_by_topic(tmp_path: Path) -> None:
     result = Here(tmp_path, more=NO_NAME_SERVER).run("check")
     assert result.exit_code == 0
-    assert "smtpd: clients in 127.0.0.0/8, [::1]/128 may send anywhere, without a login" in result.stdout
-    assert all(line.startswith(("ok ", "WARNING ", "FAILURE ")) for line in result.stdout.splitlines())
+    assert "\nrelay\n  ok       nobody outside can relay without a login" in result.stdout
+    assert "smtpd        127.0.0.0/8  none      anywhere     mynetworks 127.0.0.0/8\n" in result.stdout
+    assert "\x1b" not in result.stdout
+    assert result.stdout.splitlines()[-1].endswith(" ok")
+
+
+def test_the_dns_is_asked(tmp_path: Path, dns: FakeDns) -> None:
+    answer = Here(tmp_path, more=f'[dns]\nnameservers = ["{dns.nameserver}"]\n').json("check")
+    assert ("ok", "mail.example.org has 203.0.113.7, 2001:db8::7") in of_topic(answer, "host")
+    assert of_topic(answer, "mx") == [("ok", "mail for example.org is led here")]
+    assert of_topic(answer, "dmarc") == [("ok", "example.org has a DMARC policy: p=reject")]
+
+
+def test_a_failure_in_the_dns_is_status_1(tmp_path: Path, dns: FakeDns) -> None:
+    dns.publish("example.org", ["MX 0 ."])
+    result = Here(tmp_path, more=f'[dns]\nnameservers = ["{dns.nameserver}"]\n').run("check")
+    assert result.exit_code == 1
+    assert "mx\n  FAILURE  example.org publishes a null MX" in result.stdout
+
+
+def test_offline_nobody_is_asked(tmp_path: Path, dns: FakeDns) -> None:
+    answer = Here(tmp_path, more=f'[dns]\nnameservers = ["{dns.nameserver}"]\n').json("check", "--offline")
+    assert {each["topic"] for each in answer["findings"]}.isdisjoint({"dns", "host", "mx", "spf", "reverse"})
+    assert dns.questions == []
+
+
+def test_a_dead_name_server_holds_up_nobody_for_long(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind((HOST, 0))
+        began = time.monotonic()
+        answer = Here(tmp_path, more=f'[dns]\nnameservers = ["{HOST}:{deaf.getsockname()[1]}"]\n').json("check")
+    assert time.monotonic() - began < 15
+    ((grade, text),) = of_topic(answer, "dns")
+    assert grade == "warning"
+    assert "out of reach" in text
+
+
+def test_offline_it_is_there_at_once(tmp_path: Path) -> None:
+    here = Here(tmp_path)
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        here.program("check", "--offline")
+        took.append(time.monotonic() - began)
+    assert min(took) < 1.0
+
+
+@pytest.mark.parametrize(("environment", "styled"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_gets_colours(tmp_path: Path, environment: dict[str, str], styled: bool) -> None:
+    here = Here(tmp_path)
+    master, terminal = os.openpty()
+    command = [str(VALIJA), "check", "--offline", "-c", str(here.configuration)]
+    plain = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM")}
+    child = subprocess.Popen(
+        command, stdout=terminal, stderr=subprocess.DEVNULL, env=plain | {"TERM": "xterm"} | environment
+    )
+    os.close(terminal)
+    shown = b""
+    while piece := _read(master):
+        shown += piece
+    child.wait(30)
+    os.close(master)
+    assert (b"\x1b[32mok" in shown) == styled
+    assert (b"  ok     " in shown) != styled
+
+
+def _read(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:  # the terminal's other end is closed
+        return b""
 
 
 def test_a_refused_configuration_is_status_1_in_json_too(here: Here) -> None:
@@ -49,15 +175,15 @@ def test_a_refused_configuration_is_status_1_in_json_too(here: Here) -> None:
 def test_a_missing_user_is_a_failure(tmp_path: Path) -> None:
     result = Here(tmp_path, user="no-such-user", more=NO_NAME_SERVER).run("check")
     assert result.exit_code == 1
-    assert "FAILURE user: there is no user 'no-such-user'" in result.stdout
+    assert "user\n  FAILURE  there is no user 'no-such-user'" in result.stdout
 
 
 def test_a_missing_certificate_is_a_failure(tmp_path: Path) -> None:
     more = f'{NO_NAME_SERVER}[tls]\ncertificate = "files"\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
     result = Here(tmp_path, more=more).run("check")
     assert result.exit_code == 1
-    assert f'FAILURE certificate: [tls] cert_file = "{tmp_path / "cert.pem"}": it cannot be read' in result.stdout
-    assert f'FAILURE certificate: [tls] key_file = "{tmp_path / "key.pem"}": it cannot be read' in result.stdout
+    assert f'FAILURE  [tls] cert_file = "{tmp_path / "cert.pem"}": it cannot be read' in result.stdout
+    assert f'FAILURE  [tls] key_file = "{tmp_path / "key.pem"}": it cannot be read' in result.stdout
     assert "valija: 2 of " in result.stderr
 
 
@@ -76,8 +202,8 @@ def test_a_certificate_of_another_name_or_time_is_a_failure(
     CertificateAuthority().issue(*names, days=days).write(tmp_path)
     result = Here(tmp_path, more=NO_NAME_SERVER + FILES).run("check")
     assert result.exit_code == 1
-    assert f'FAILURE certificate: [tls] cert_file = "{tmp_path / "server.pem"}": {words}' in result.stdout
-    assert "ok      certificate" not in result.stdout
+    assert f'FAILURE  [tls] cert_file = "{tmp_path / "server.pem"}": {words}' in result.stdout
+    assert "server.pem is for" not in result.stdout
     assert result.stderr.endswith("findings is a failure\n")
 
 
@@ -86,7 +212,7 @@ def test_a_certificate_for_the_host_is_fine(tmp_path: Path, name: str) -> None:
     CertificateAuthority().issue(name).write(tmp_path)
     result = Here(tmp_path, more=NO_NAME_SERVER + FILES).run("check")
     assert result.exit_code == 0
-    assert f"ok      certificate: {tmp_path / 'server.pem'} is for {name}, valid until" in result.stdout
+    assert f"ok       {tmp_path / 'server.pem'} is for {name}, valid until" in result.stdout
 
 
 def test_a_chain_with_a_gap_is_a_warning(tmp_path: Path) -> None:
@@ -95,7 +221,7 @@ def test_a_chain_with_a_gap_is_a_warning(tmp_path: Path) -> None:
     chain.write_bytes(chain.read_bytes() + CertificateAuthority("Other").pem)
     result = Here(tmp_path, more=NO_NAME_SERVER + FILES).run("check")
     assert result.exit_code == 0
-    assert f'WARNING certificate: [tls] cert_file = "{chain}": its certificate number 2 did not issue' in result.stdout
+    assert f'WARNING  [tls] cert_file = "{chain}": its certificate number 2 did not issue' in result.stdout
 
 
 @pytest.mark.parametrize("inside", ["", "/data"])
@@ -106,7 +232,7 @@ def test_a_data_dir_that_is_no_folder_is_a_failure(tmp_path: Path, inside: str) 
     here.configuration.write_text(here.configuration.read_text().replace(str(here.data_dir), f"{file}{inside}"))
     result = here.run("check")
     assert result.exit_code == 1
-    assert f'FAILURE configuration: data_dir = "{file}{inside}": {file} is not a folder; ' in result.stdout
+    assert f'data\n  FAILURE  data_dir = "{file}{inside}": {file} is not a folder\n' in result.stdout
 
 
 def test_dkim_keys_that_lie_in_no_folder_are_a_failure(tmp_path: Path) -> None:
@@ -115,7 +241,7 @@ def test_dkim_keys_that_lie_in_no_folder_are_a_failure(tmp_path: Path) -> None:
     (here.data_dir / "dkim").touch()
     result = here.run("check")
     assert result.exit_code == 1
-    assert f"FAILURE dkim: DKIM folder {here.data_dir / 'dkim'}: it is not a folder: move it away" in result.stdout
+    assert f"FAILURE  DKIM folder {here.data_dir / 'dkim'}: it is not a folder: move it away" in result.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root reads what the service's user cannot")
@@ -128,8 +254,8 @@ def test_what_only_root_can_read_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     trusted.chmod(0o600)
     here.configuration.chmod(0o600)
     told = here.run("check").stdout
-    assert f"WARNING user: {here.configuration}: user 'nobody' cannot read this file: a reload" in told
-    assert f"FAILURE user: [smtp] tls_ca_file = \"{trusted}\": user 'nobody' cannot read {trusted}" in told
+    assert f"WARNING  {here.configuration}: user 'nobody' cannot read this file: a reload" in told
+    assert f"FAILURE  [smtp] tls_ca_file = \"{trusted}\": user 'nobody' cannot read {trusted}" in told
     trusted.chmod(0o644)
     here.configuration.chmod(0o644)
     told = here.run("check").stdout
@@ -154,140 +280,71 @@ def test_the_way_out_is_told(settings: str, grade: str, words: str) -> None:
 def test_dkim_keys_are_told_and_a_bad_one_is_a_failure(tmp_path: Path) -> None:
     here = Here(tmp_path, more=NO_NAME_SERVER)
     here.json("dkim", "create", "example.org", "--selector", "s1", "--kind", "ed25519")
-    assert "ok      dkim: mail of example.org is signed by s1" in here.run("check").stdout
+    assert "ok       mail of example.org is signed by s1" in here.run("check").stdout
     key = here.data_dir / "dkim" / "example.org" / "s1.pem"
     key.write_text("no key")
     result = here.run("check")
     assert result.exit_code == 1
-    assert f"FAILURE dkim: DKIM key {key}: no private key" in result.stdout
+    assert f"FAILURE  DKIM key {key}: no private key" in result.stdout
 
 
 def config(text: str) -> Any:
     return parse(text, "valija.toml", Path("/"), FACTS)
 
 
-def test_the_relay_set_is_told_whole() -> None:
-    told = [
-        str(finding)
-        for finding in relay_set(
-            config('domains = ["a.example", "b.example"]\nmynetworks = ["10.9.0.0/16"]\n[submissions]\nlisten = []')
-        )
-    ]
-    assert told == [
-        "smtpd (0.0.0.0:25, [::]:25): anyone may send to a.example, b.example; nobody can log in",
-        "smtpd: clients in 10.9.0.0/16 may send anywhere, without a login",
-        "smtpd: everyone else gets 554 Relay access denied",
-        "submission (0.0.0.0:587, [::]:587): users that log in, inside TLS, may send anywhere; nobody else may send",
+def test_a_domain_whose_mail_is_not_signed_is_told(tmp_path: Path) -> None:
+    assert of_topic(Here(tmp_path, more=NO_NAME_SERVER).json("check"), "dkim") == [
+        ("warning", "mail of example.org is not signed: large providers distrust it")
     ]
 
 
-def test_no_trusted_client_and_no_listener_are_said() -> None:
-    assert "no client may send anywhere" in str(list(relay_set(config("mynetworks = []")))[1])
-    off = "[smtpd]\nlisten = []\n[submission]\nlisten = []\n[submissions]\nlisten = []"
-    (only,) = relay_set(config(off))
-    assert only.grade == "warning"
+# The real thing: a server that runs, and people who look
 
 
-class Zone:
-    """A resolver that knows a few records and fails for names below `broken.`."""
-
-    def __init__(self, records: dict[tuple[str, str], list[Any]]) -> None:
-        self._records = records
-
-    async def lookup(self, name: str, rtype: RecordType) -> Answer[Any]:
-        if name.endswith(".broken"):
-            return Answer(Status.FAILED, detail="SERVFAIL")
-        records = self._records.get((name, rtype))
-        return Answer(Status.FOUND, tuple(records)) if records else Answer(Status.NO_DATA)
+@pytest.fixture
+def real(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
 
 
-class Silence:
-    async def lookup(self, name: str, rtype: RecordType) -> Answer[Any]:
-        await asyncio.Event().wait()
-        raise AssertionError
+def asked(server: LiveServer, *arguments: str) -> Any:
+    done = server.valija("check", "--offline", "--json", *arguments)
+    return msgspec.json.decode(done.stdout)
 
 
-def findings(text: str, zone: object) -> list[Finding]:
-    return asyncio.run(check_dns(config(text), zone, lambda address: address == "192.0.2.7"))  # type: ignore[arg-type]  # a small one
+def test_a_server_that_runs_is_known_by_its_control_socket(real: None, live: Live) -> None:
+    server = live()
+    ((grade, text),) = of_topic(asked(server), "ports")
+    assert grade == "ok"
+    assert text.endswith(f": served by the running server (process {server.pids()[0]})")
+    server.stop()
+    ((grade, text),) = of_topic(asked(server), "ports")
+    assert (grade, text[-6:]) == ("ok", ": free")
 
 
-GOOD: dict[tuple[str, str], list[Any]] = {
-    ("mail.example.org", "A"): ["192.0.2.7"],
-    ("7.2.0.192.in-addr.arpa", "PTR"): ["mail.example.org"],
-    ("example.org", "MX"): [MxRecord(10, "mail.example.org")],
-}
-MINE = 'hostname = "mail.example.org"\ndomains = ["example.org"]'
+def test_a_port_of_another_program_is_status_1_and_the_start_is_refused(real: None, live: Live) -> None:
+    server = live()
+    server.stop()
+    with socket.create_server((HOST, server.smtpd)):
+        done = server.valija("check", "--offline")
+        assert done.returncode == 1
+        assert f"FAILURE  smtpd {HOST}:{server.smtpd}: " in done.stdout
+        assert f"(process {os.getpid()}) listens there" in done.stdout
+        assert server.valija("serve").returncode == 1
 
 
-def test_a_dns_without_fault() -> None:
-    found = findings(MINE, Zone(GOOD))
-    assert {finding.grade for finding in found} == {"ok"}
-    assert [finding.text for finding in found] == [
-        "mail.example.org has 192.0.2.7",
-        "192.0.2.7 is mail.example.org, and back",
-        "mail for example.org is led here",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "text", "grade", "words"),
-    [
-        ({("mail.example.org", "A"): []}, MINE, "warning", "mail.example.org has no address"),
-        ({("mail.example.org", "A"): ["192.0.2.99"]}, MINE, "warning", "none of the addresses"),
-        ({("7.2.0.192.in-addr.arpa", "PTR"): []}, MINE, "warning", "192.0.2.7 has no reverse name"),
-        ({("7.2.0.192.in-addr.arpa", "PTR"): ["host7.isp.example"]}, MINE, "warning", "does not lead back"),
-        ({("7.2.0.192.in-addr.arpa", "PTR"): ["x.broken"]}, MINE, "warning", "does not lead back"),
-        ({("example.org", "MX"): []}, MINE, "warning", "example.org has no MX record"),
-        ({("example.org", "MX"): [MxRecord(0, "")]}, MINE, "failure", "publishes a null MX"),
-        ({("example.org", "MX"): [MxRecord(5, "mx.example.net")]}, MINE, "warning", "led to mx.example.net, not here"),
-        ({}, 'hostname = "mail.broken"', "warning", "mail.broken cannot be looked up: SERVFAIL"),
-        ({}, 'hostname = "mail.example.org"\ndomains = ["d.broken"]', "warning", "MX records of d.broken cannot be"),
-    ],
-)
-def test_what_is_wrong_in_the_dns(change: dict[tuple[str, str], list[Any]], text: str, grade: str, words: str) -> None:
-    found = [finding for finding in findings(text, Zone(GOOD | change)) if finding.grade != "ok"]
-    assert any(finding.grade == grade and words in finding.text for finding in found)
-    assert {finding.grade for finding in found} <= {grade, "warning"}
-
-
-RELAYHOST = f"{MINE}\n[smtp]\nrelayhost = "
-
-
-@pytest.mark.parametrize(
-    "written", ['"[mail.example.org]:587"', '"example.org"', '"[192.0.2.99]"', '"mail.example.org"']
-)
-def test_a_relayhost_that_can_be_found(written: str) -> None:
-    text = RELAYHOST.replace("mail.example.org", "us.example.org") + written
-    assert not [each for each in findings(text, Zone(GOOD)) if "relayhost" in each.text]
-
-
-@pytest.mark.parametrize(
-    ("written", "words"),
-    [
-        ('"[nobody.example]:587"', "the relayhost nobody.example has no address; until that changes, mail for other"),
-        ('"nobody.example"', "the relayhost nobody.example has no address"),
-        ('"[relay.broken]"', "the relayhost relay.broken cannot be looked up: SERVFAIL"),
-    ],
-)
-def test_a_relayhost_that_cannot_be_found_is_a_warning(written: str, words: str) -> None:
-    (only,) = [each for each in findings(RELAYHOST + written, Zone(GOOD)) if "relayhost" in each.text]
-    assert only.grade == "warning"
-    assert words in only.text
-
-
-def test_an_mx_host_that_is_this_server_under_another_name_leads_here() -> None:
-    zone = Zone(GOOD | {("example.org", "MX"): [MxRecord(5, "mx.example.org")], ("mx.example.org", "A"): ["192.0.2.7"]})
-    assert findings(MINE, zone)[-1].text == "mail for example.org is led here"
-
-
-@pytest.mark.parametrize(("hostname", "grade"), [("localhost", "ok"), ("vm", "warning")])
-def test_a_name_without_a_dot_is_neither_looked_up_nor_published(hostname: str, grade: str) -> None:
-    first, second = findings(f'hostname = "{hostname}"\ndomains = ["none.example"]', Zone(GOOD))
-    assert (first.grade, first.text) == (grade, f"no other server can find {hostname}: that name is not looked up")
-    assert hostname not in second.remedy
-
-
-def test_name_servers_that_are_silent_end_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valija.admin.check_dns._PATIENCE", 0.05)
-    (only,) = findings(MINE, Silence())
-    assert (only.grade, only.text) == ("warning", "the name servers gave no answer within 0.05 s")
+@pytest.mark.drops_privileges
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become others")
+def test_others_are_told_what_they_cannot_know(real: None, live: Live) -> None:
+    server = live({"submission": {"listen": [f"{HOST}:{free_port()}"]}})
+    games = pwd.getpwnam("games")
+    done = subprocess.run(
+        [VALIJA, "check", "--offline", "--json", "-c", server.configuration],
+        capture_output=True, text=True, timeout=30, check=False, user=games.pw_uid, group=games.pw_gid, extra_groups=[],
+    )  # fmt: skip
+    answer = msgspec.json.decode(done.stdout)
+    assert ("unknown", f"{server.data_dir} is nobody's: started by you, the server could not use it") in of_topic(
+        answer, "data"
+    )
+    assert {grade for grade, _ in of_topic(answer, "ports")} == {"unknown"}
+    assert {grade for grade, _ in of_topic(answer, "dkim")} == {"unknown"}
+    assert done.returncode == 0

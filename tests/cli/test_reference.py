@@ -17,7 +17,7 @@ def documented_settings() -> set[tuple[str, str]]:
     found = set()
     table = ""
     for line in (DOCS / "configuration.md").read_text().splitlines():
-        if heading := re.match(r"## (?:\[(\w+)\])?", line):
+        if heading := re.match(r"## (?:\[\[?([\w.]+)\])?", line):
             table = heading[1] or ""
         elif row := re.match(r"\| `(\w+)` \|", line):
             found.add((table, row[1]))

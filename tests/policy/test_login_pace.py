@@ -47,8 +47,10 @@ def test_familiar_clients_are_never_refused(guesses: int, limit: int) -> None:
 
 @given(guesses=COUNTS)
 def test_more_guesses_never_make_it_faster(guesses: int) -> None:
-    for pace in (lambda n: stranger_pace(Guesses(n, 0), LIMITS), lambda n: familiar_pace(n, LIMITS)):
-        now, then = pace(guesses), pace(guesses + 1)
+    for now, then in (
+        (stranger_pace(Guesses(guesses, 0), LIMITS), stranger_pace(Guesses(guesses + 1, 0), LIMITS)),
+        (familiar_pace(guesses, LIMITS), familiar_pace(guesses + 1, LIMITS)),
+    ):
         assert (now.refused, now.delay) <= (then.refused, then.delay)
 
 

@@ -238,26 +238,17 @@ def test_c114_one_line_per_fault(here: Surroundings) -> None:
     assert len(str(caught.value).splitlines()) == len(caught.value.faults) == 2
 
 
-def test_from_pem(here: Surroundings) -> None:
+def test_begin_with_a_pair_that_was_read(here: Surroundings) -> None:
     here.put_pair(CA.issue(HOST))
     pair, _ = read_pair(str(here.chain), str(here.key))
-    options = TlsOptions(certificate="files", cert_file=str(here.chain), key_file=str(here.key))
-    store = CertificateStore.from_pem(
-        pair, options=options, hostname=HOST, data_dir=here.folder, log=here.log, clock=here.clock
-    )
+    store = here.store()
+    store.begin_with(pair)
     assert store.context.get_ciphers()
     assert store.refresh() is False
     here.put_pair(CA.issue(HOST))
     assert store.refresh() is True
     with pytest.raises(CertificateFaults):
-        CertificateStore.from_pem(
-            CertificatePair(pair.chain_pem, b"no key"),
-            options=options,
-            hostname=HOST,
-            data_dir=here.folder,
-            log=here.log,
-            clock=here.clock,
-        )
+        here.store().begin_with(CertificatePair(pair.chain_pem, b"no key"))
 
 
 def test_self_signed_is_made_once(here: Surroundings) -> None:

@@ -92,20 +92,23 @@ async def check_spf(config: Config, domain: str, resolver: Resolver, facts: DnsF
         verdict = await _record_at_all(domain, resolver)
         return [verdict or unknown("spf", f"whether {domain} lets this machine send: its address is not known")]
     verdicts = await asyncio.gather(*(evaluate(domain, address, resolver) for address in addresses))
+    published = (await addresses_of(config.hostname, resolver)).addresses if is_full_name(config.hostname) else ()
     findings = [
-        _judged(domain, str(address), verdict, suggestion(addresses))
+        # What others see is sure of addresses that the internet has, and of those published for the host name.
+        _judged(domain, str(address), verdict, suggestion(addresses), address.is_global or str(address) in published)
         for address, verdict in zip(addresses, verdicts, strict=True)
     ]
     return list(dict.fromkeys(findings))  # what is wrong with the record itself is said once
 
 
-def _judged(domain: str, address: str, verdict: Verdict, suggested: str) -> Finding:
+def _judged(domain: str, address: str, verdict: Verdict, suggested: str, is_sure: bool = True) -> Finding:
     add = f"let the SPF record of {domain} name {address}"
     match verdict.result:
         case "pass":
             return fine("spf", f"{domain} lets {address} send ({verdict.why})")
         case "fail":
-            return failure("spf", f"{domain} forbids {address} to send ({verdict.why}): its mail is refused", add)
+            grade = failure if is_sure else warning
+            return grade("spf", f"{domain} forbids {address} to send ({verdict.why}): its mail is refused", add)
         case "softfail" | "neutral":
             return warning("spf", f"{domain} does not vouch for {address} ({verdict.result}: {verdict.why})", add)
         case "none":

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from valija.admin.check_certificate import check_certificate
+from valija.admin.check_certificate import check_certificates
 from valija.admin.check_data import check_data
 from valija.admin.check_ports import check_ports, find_running
 from valija.admin.check_relay import Neighbours, check_relay
@@ -39,7 +39,7 @@ def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     yield from check_clock(now)
     yield from check_limits(config, descriptors_of(*running.pids[:1]))
     yield from check_ports(config, running)
-    yield from check_certificate(config, now, account if running_as_root() else None)
+    yield from check_certificates(config, now, account if running_as_root() else None)
     yield from check_sasl(config)
     yield from _dkim(config)
     yield from check_relay(config, Neighbours.of_this_machine())

@@ -66,18 +66,21 @@ def check_ports(config: Config, running: Running) -> Iterator[Finding]:
     for role, options in config.listeners.items():
         for endpoint in options.listen:
             found[_state(endpoint, running)].append(f"{role} {endpoint}")
+    for endpoint in config.tls.challenge_listen:
+        # Nobody listens there but while a certificate is ordered: a server that does not is no surprise.
+        found[_state(endpoint, running, always=False)].append(f"acme {endpoint}")
     if running.why_unknown:
         yield unknown("ports", f"whether the server runs cannot be told: {running.why_unknown}", "ask as root")
     for finding, places in found.items():
         yield msgspec.structs.replace(finding, text=f"{', '.join(places)}: {finding.text}")
 
 
-def _state(endpoint: Endpoint, running: Running) -> Finding:
-    """Return how it stands with one place."""
+def _state(endpoint: Endpoint, running: Running, *, always: bool = True) -> Finding:
+    """Return how it stands with one place, where a running server listens `always`, or now and then."""
     if str(endpoint) in running.listening:
         return _served(running)
     match bind_error(endpoint):
-        case 0 if running.pids:
+        case 0 if running.pids and always:
             return warning("ports", "the running server does not listen there", "restart it")
         case 0:
             return fine("ports", "free")
@@ -101,7 +104,7 @@ def _served(running: Running) -> Finding:
 
 def _taken(endpoint: Endpoint, running: Running) -> Finding:
     found = holders(endpoint)
-    if found and all(holder.pid in running.pids for holder in found):
+    if found and all(_belongs(holder.pid, running) for holder in found):
         return _served(running)
     if running.why_unknown and not any(holder.pid for holder in found):
         return unknown("ports", "somebody listens there; whether it is this server, only root can tell")
@@ -182,6 +185,23 @@ def _entries(folder: Path) -> Iterable[str]:
         return [entry.path for entry in os.scandir(folder)]
     except OSError:
         return []
+
+
+def _belongs(pid: int, running: Running) -> bool:
+    """Whether a process is one of the running server's, or a child of one of them."""
+    while pid > 1:
+        if pid in running.pids:
+            return True
+        pid = _parent(pid)
+    return False
+
+
+def _parent(pid: int) -> int:
+    try:
+        # The name, in parentheses, may hold blanks.
+        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def _program(pid: int) -> str:

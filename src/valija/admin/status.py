@@ -4,7 +4,10 @@ import msgspec
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker process. `sessions` counts open ones, `accepted` messages queued since the worker's start."""
+    """One worker process.
+
+    `sessions` counts open ones; since the worker's start, `accepted` messages queued, `throttled` logins refused unseen.
+    """
 
     number: int
     pid: int
@@ -15,6 +18,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     delivered: int = 0
     deferred: int = 0
     failed: int = 0
+    throttled: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -103,7 +103,7 @@ class KnownNetworks:
         self._log = log
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="known networks")
-        self._connection: apsw.Connection | None = None  # the thread's alone
+        self._connection: apsw.Connection | None = None  # the thread's alone, while it lives
         self._complained = False
 
     def is_noted(self, login: str, network: str) -> bool:
@@ -133,8 +133,10 @@ class KnownNetworks:
 
     def close(self) -> None:
         """Write what waits, and leave the file."""
-        self._thread.submit(self._leave)
         self._thread.shutdown(wait=True)
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _noted(self, noting: asyncio.Future[None]) -> None:
         if not noting.cancelled() and (error := noting.exception()):
@@ -162,7 +164,3 @@ class KnownNetworks:
             connection.execute(_NOTE, (login, network, int(self._clock())))
             if connection.execute("SELECT count(*) FROM known WHERE login = ?", (login,)).get > KEPT_AT_MOST:
                 connection.execute(_TRIM, (login, KEPT_AT_MOST))
-
-    def _leave(self) -> None:
-        if self._connection is not None:
-            self._connection.close()

@@ -42,6 +42,21 @@ class Document:
         self._tables[name] = Table(self, name, values)
         return self._tables[name]
 
+    def array(self, parent: str, key: str, reader: "Callable[[Table], T]") -> tuple[T, ...]:
+        """Read the tables that are written [[parent.key]], each by `reader`; none where the document has none."""
+        name = f"{parent}.{key}"
+        self._tables[name] = Table(self, name, {})
+        reader(self._tables[name])  # so that its settings are known, though none is written
+        self._tables[parent].known[key] = None
+        entries = self._tables[parent].values.get(key, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            remedy = f"write [[{name}]] on a line of its own before each of them"
+            self.refuse(Setting(parent, key), Fault(entries, "these are not tables", remedy))
+            return ()
+        tables = [Table(self, f"{name}#{number}", entry) for number, entry in enumerate(entries, start=1)]
+        self._tables.update((table.name, table) for table in tables)
+        return tuple(reader(table) for table in tables)
+
     def refuse(self, setting: Setting, *faults: Fault) -> None:
         """Note what is wrong with a setting."""
         self._refused.add(setting)
@@ -58,7 +73,7 @@ class Document:
 
     def settings(self) -> list[Setting]:
         """Every setting that was asked for, in order: with an empty document, every setting there is."""
-        return [Setting(name, key) for name, table in self._tables.items() for key in table.known]
+        return [Setting(name, key) for name, table in self._tables.items() for key in table.known if "#" not in name]
 
     def finish(self) -> None:
         """Refuse what nobody asked for. Raises ConfigError where there is any fault, in the file's own order."""
@@ -79,7 +94,7 @@ class Document:
 
     def _meant(self, setting: Setting, *, is_table: bool) -> str:
         """Return the remedy for an unknown name: where it belongs, the nearest one, or all there are."""
-        tables = [name for name in self._tables if name]
+        tables = [name for name in self._tables if name and "#" not in name]
         known = tables if is_table else list(self._tables[setting.table].known)
         if nearest := difflib.get_close_matches(setting.key.lower(), known, n=1, cutoff=0.75):
             return f"did you mean {nearest[0]}?"
@@ -94,7 +109,7 @@ class Document:
         homes = []
         for name, table in self._tables.items():
             own = key.removeprefix(f"{name}_")
-            if own in table.known:
+            if own in table.known and "#" not in name:
                 spelling = "" if own == key else f", as {own}"
                 homes.append(f"in [{name}]{spelling}" if name else "at the top, before the first [table]")
         return homes

@@ -29,13 +29,18 @@ def refuse(value: object, reason: str, remedy: str) -> Refused:
 
 
 class Setting(msgspec.Struct, frozen=True, order=True):
-    """The place of a setting: its table, `""` for those on top of the file, and its key, `""` for the table itself."""
+    """The place of a setting: its table, `""` for those on top of the file, and its key, `""` for the table itself.
+
+    `tables#2` is the second of the tables that are written [[tables]].
+    """
 
     table: str
     key: str
 
     def __str__(self) -> str:
-        return " ".join(part for part in (f"[{self.table}]" if self.table else "", self.key) if part)
+        name, mark, number = self.table.partition("#")
+        table = f"[[{name}]] #{number}" if mark else f"[{name}]" if name else ""
+        return " ".join(part for part in (table, self.key) if part)
 
 
 class SettingFault(msgspec.Struct, frozen=True):

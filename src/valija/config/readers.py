@@ -1,10 +1,12 @@
 """How one value is read: functions from what TOML holds to what a layer wants. Each raises Refused with the remedy."""
 
 import re
+import shlex
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 from valija.config.document import Reader
 from valija.config.faults import Refused, refuse
@@ -151,6 +153,40 @@ def domain(value: object) -> str:
     if name.rpartition(".")[2].isdigit():
         raise refuse(value, "it is an IP address", 'write a full name such as "mail.example.org"')
     return name
+
+
+def certificate_name(value: object) -> str:
+    """Read a host name as lower-case A-labels, or `*.` and a domain for every host right below it."""
+    written = text(value)
+    rest = written.removeprefix("*.")
+    name = domain(rest)
+    if "." not in name:
+        raise refuse(value, "no authority vouches for a name without a dot", 'write a full name, "mail.example.org"')
+    return name if rest == written else f"*.{name}"
+
+
+def https_url(value: object) -> str:
+    """Read the address of something that is spoken to over TLS only."""
+    written = text(value)
+    parts = urlsplit(written)
+    if parts.scheme != "https" or not parts.hostname or " " in written:
+        raise refuse(value, "it is not an https address", 'write "https://..."')
+    return written
+
+
+def command(folder: Path) -> Reader[tuple[str, ...]]:
+    """Read a command and its first arguments, as a shell parts them; there is no shell when it is run."""
+
+    def read(value: object) -> tuple[str, ...]:
+        try:
+            words = shlex.split(text(value))
+        except ValueError as error:
+            raise refuse(value, f"it cannot be parted into words ({error})", "close each quote") from None
+        if words and not words[0].startswith("/") and "/" in words[0]:
+            words[0] = str(folder / words[0])
+        return tuple(words)
+
+    return read
 
 
 def user(value: object) -> str:

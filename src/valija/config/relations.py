@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from itertools import combinations
 
 from valija.auth.options import INET, host_and_port
+from valija.config.certificates import check_certificates
 from valija.config.document import Document
 from valija.config.faults import Setting, SettingFault
 from valija.config.model import Config
@@ -18,7 +19,7 @@ _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 looked for, not bound
 def check(document: Document, config: Config, is_local_address: Callable[[str], bool]) -> None:
     """Refuse settings that contradict each other."""
     _check_listeners(document, config)
-    _check_certificate_files(document, config)
+    check_certificates(document, config)
     _check_durations(document, config)
     _check_relayhost(document, config, is_local_address)
 
@@ -39,17 +40,6 @@ def _overlap(first: Endpoint, second: Endpoint) -> bool:
     if first.port != second.port or first.is_ipv6 != second.is_ipv6:
         return False
     return first.host == second.host or not _WILDCARDS.isdisjoint((first.host, second.host))
-
-
-def _check_certificate_files(document: Document, config: Config) -> None:
-    if config.tls.certificate != "files":
-        return
-    for key, value in (("cert_file", config.tls.cert_file), ("key_file", config.tls.key_file)):
-        if not value and document.is_sound("tls", key):
-            fault = Fault(
-                None, 'certificate = "files" needs it', 'name the PEM file, or write certificate = "self-signed"'
-            )
-            document.refuse(Setting("tls", key), fault)
 
 
 def _check_durations(document: Document, config: Config) -> None:

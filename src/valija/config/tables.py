@@ -19,7 +19,9 @@ from valija.config.faults import Refused, Setting
 from valija.config.later import available
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.readers import (
+    certificate_name,
     choice,
+    command,
     domain,
     duration,
     each,
@@ -27,6 +29,7 @@ from valija.config.readers import (
     entries,
     flag,
     folder_path,
+    https_url,
     judged,
     number,
     parsed,
@@ -42,7 +45,7 @@ from valija.policy.relay import domains_of
 from valija.policy.retry import RetryPolicy
 from valija.policy.route import parse_relayhost
 from valija.receive.options import ListenerOptions
-from valija.tls.options import TlsOptions
+from valija.tls.options import CertificateOptions, TlsOptions
 
 _MEBIBYTE: Final = 1 << 20
 _MOST_WORKERS: Final = 256
@@ -90,7 +93,7 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         submission=_listener(document.table("submission"), 587),
         submissions=_listener(document.table("submissions"), 465),
         sasl=_sasl(document.table("sasl"), folder),
-        tls=_tls(document.table("tls"), folder),
+        tls=_tls(document, folder),
         smtp=_smtp(smtp, folder, facts.trust_fault),
         relayhost=smtp.read("relayhost", parsed(parse_relayhost), None),
         queue=_queue(document.table("queue")),
@@ -157,16 +160,44 @@ def _dovecot_socket(folder: Path) -> Callable[[object], str]:
     return judged(read, socket_fault)
 
 
-def _tls(table: Table, folder: Path) -> TlsOptions:
+def _tls(document: Document, folder: Path) -> TlsOptions:
+    table = document.table("tls")
     default = TlsOptions()
+    own = _certificate(table, folder)
     return TlsOptions(
+        certificate=own.certificate,
+        names=own.names,
+        cert_file=own.cert_file,
+        key_file=own.key_file,
+        certificates=document.array("tls", "certificates", lambda entry: _certificate(entry, folder)),
+        acme_directory=table.read("acme_directory", https_url, default.acme_directory),
+        acme_email=table.read("acme_email", judged(text, _email_fault), default.acme_email),
+        acme_profile=table.read("acme_profile", text, default.acme_profile),
+        acme_ca_file=table.read("acme_ca_file", path(folder), default.acme_ca_file),
+        acme_challenge=_choose(table, "acme_challenge", ("http-01", "tls-alpn-01", "dns-01"), default.acme_challenge),
+        acme_http_listen=table.read("acme_http_listen", each(endpoint), default.acme_http_listen),
+        acme_webroot=table.read("acme_webroot", path(folder), default.acme_webroot),
+        acme_alpn_listen=table.read("acme_alpn_listen", each(endpoint), default.acme_alpn_listen),
+        acme_dns_hook=table.read("acme_dns_hook", command(folder), default.acme_dns_hook),
+        acme_dns_server=table.read("acme_dns_server", parsed(parse_nameserver), default.acme_dns_server),
+        acme_dns_key_file=table.read("acme_dns_key_file", path(folder), default.acme_dns_key_file),
+        acme_dns_wait=table.read("acme_dns_wait", duration("0s", "1h"), default.acme_dns_wait),
+    )
+
+
+def _email_fault(written: str) -> tuple[str, str] | None:
+    local, at, domain_part = written.partition("@")
+    is_address = bool(local and at and "." in domain_part) and " " not in written
+    return None if is_address or not written else ("it is not an address", 'write "postmaster@example.org"')
+
+
+def _certificate(table: Table, folder: Path) -> CertificateOptions:
+    default = CertificateOptions()
+    return CertificateOptions(
         certificate=_choose(table, "certificate", ("self-signed", "files", "acme"), default.certificate),
+        names=table.read("names", each(certificate_name), default.names),
         cert_file=table.read("cert_file", path(folder), default.cert_file),
         key_file=table.read("key_file", path(folder), default.key_file),
-        acme_directory=table.read("acme_directory", text, default.acme_directory),
-        acme_email=table.read("acme_email", text, default.acme_email),
-        acme_challenge=_choose(table, "acme_challenge", ("http-01", "tls-alpn-01", "dns-01"), default.acme_challenge),
-        acme_ca_file=table.read("acme_ca_file", path(folder), default.acme_ca_file),
     )
 
 

@@ -9,6 +9,7 @@ once each further one is hung up on. It runs in a thread of its own, beside the 
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import socket
 import ssl
@@ -20,6 +21,7 @@ PATIENCE: Final = 10.0  # seconds for one client
 _LONGEST_HEAD: Final = 8192
 _AT_ONCE: Final = 64
 _BACKLOG: Final = 128
+_SOCKADDR: Final = 16  # octets of an address, all zero: AF_UNSPEC
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -62,19 +64,35 @@ def listening(descriptors: Sequence[int], handle: Handler, context: ssl.SSLConte
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="challenge", daemon=True)
     thread.start()
-    sockets = [socket.socket(fileno=os.dup(each)) for each in descriptors]
+    servers: list[asyncio.Server] = []
     try:
-        asyncio.run_coroutine_threadsafe(_serve(sockets, handle, context), loop).result(PATIENCE)
+        asyncio.run_coroutine_threadsafe(_serve(descriptors, handle, context, servers), loop).result(PATIENCE)
         yield
     finally:
-        for each in sockets:
-            with contextlib.suppress(OSError):  # the socket may never have listened
-                each.shutdown(socket.SHUT_RDWR)  # it stays bound, for the next order
+        asyncio.run_coroutine_threadsafe(_close(servers), loop).result(PATIENCE)
+        for each in descriptors:
+            refuse_again(each)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
 
 
-async def _serve(sockets: Sequence[socket.socket], handle: Handler, context: ssl.SSLContext | None) -> None:
+def refuse_again(descriptor: int) -> None:
+    """Have a socket that listens refuse connections, and stay bound: what was bound as root could not be bound again.
+
+    This is what the system does when a socket is connected to an address of no family; shutdown() would leave a mark
+    on every connection accepted later.
+    """
+    ctypes.CDLL(None).connect(descriptor, bytes(_SOCKADDR), _SOCKADDR)
+
+
+async def _close(servers: Sequence[asyncio.Server]) -> None:
+    for each in servers:
+        each.close()
+
+
+async def _serve(
+    descriptors: Sequence[int], handle: Handler, context: ssl.SSLContext | None, servers: list[asyncio.Server]
+) -> None:
     open_now = 0
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,13 +108,13 @@ async def _serve(sockets: Sequence[socket.socket], handle: Handler, context: ssl
             open_now -= 1
             writer.close()
 
-    for each in sockets:
-        each.setblocking(False)
-        await asyncio.start_server(
+    for each in descriptors:
+        server = await asyncio.start_server(
             one,
-            sock=each,
+            sock=socket.socket(fileno=os.dup(each)),
             ssl=context,
             limit=_LONGEST_HEAD,
             backlog=_BACKLOG,
             ssl_handshake_timeout=PATIENCE if context else None,
         )
+        servers.append(server)

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from valija.tls.acme_listener import refuse_again
 from valija.tls.acme_task import AcmeAnswer, AcmeFailure, AcmeTask
 
 LONGEST: Final = 900.0  # seconds for a whole task; its parts have deadlines of their own
@@ -51,8 +52,7 @@ async def perform(task: AcmeTask, sockets: Sequence[socket.socket] = ()) -> Acme
     finally:
         await _end(process)
         for each in sockets:
-            with contextlib.suppress(OSError):  # it may not have listened
-                each.shutdown(socket.SHUT_RDWR)
+            refuse_again(each.fileno())  # where the process could not
 
 
 async def _talk(process: asyncio.subprocess.Process, line: bytes) -> AcmeAnswer:

@@ -7,7 +7,7 @@
 
 A changed file is taken up by the next refresh, for handshakes from then on; sessions that are open keep theirs. A pair
 that is broken, or half written (the chain first, the key seconds later), leaves the one in use where it is, and is said
-once. A process that may read root's keys calls read_pair() before it drops its privileges, and from_pem() after that;
+once. A process that may read root's keys calls read_pair() before it drops its privileges, and begin_with() after that;
 workers that are forked from one store share its session tickets.
 
 Known weakness: where only root can read a renewed key, the running server cannot take it up.
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from valija.logs import Log
+from valija.tls.acme_files import AcmeFiles, read_issued, write_private
 from valija.tls.contexts import server_context
 from valija.tls.options import TlsOptions
 from valija.tls.pair import CertificatePair, PairFault, certificate_summary, check_pair, read_pair
@@ -36,27 +37,44 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 class CertificateFaults(Exception):
     """There is no certificate to start with; `faults` says of each file why, and the text is one line per fault."""
 
-    def __init__(self, faults: list[PairFault], options: TlsOptions) -> None:
-        super().__init__("\n".join(_placed(fault, options) for fault in faults))
+    def __init__(self, faults: list[PairFault], options: TlsOptions, table: str = "[tls]") -> None:
+        super().__init__("\n".join(_placed(fault, options, table) for fault in faults))
         self.faults = faults
 
 
-def _placed(fault: PairFault, options: TlsOptions) -> str:
+def _placed(fault: PairFault, options: TlsOptions, table: str) -> str:
     """Return a fault with the setting in front that names the file, where one does."""
     keys = {options.cert_file: "cert_file", options.key_file: "key_file"}
     key = keys.get(str(fault.value))
-    return f'[tls] {key} = "{fault.value}": {fault.reason}; {fault.remedy}' if key else str(fault)
+    return f'{table} {key} = "{fault.value}": {fault.reason}; {fault.remedy}' if key else str(fault)
 
 
 class CertificateStore:
-    """Holds the pair in use and its context."""
+    """Holds the pair in use and its context.
+
+    `options` say where it comes from, `hostname` and `options.names` what it is for. Of other certificates
+    (`options.certificates`) it knows nothing: see valija/tls/sni. `self_signed` is the name of the file, without its
+    ending, of the one that is made here; `table` is where the configuration speaks of it.
+    """
 
     def __init__(
-        self, options: TlsOptions, hostname: str, data_dir: Path, log: Log, clock: Callable[[], float]
+        self,
+        options: TlsOptions,
+        hostname: str,
+        data_dir: Path,
+        log: Log,
+        clock: Callable[[], float],
+        *,
+        self_signed: str = "self-signed",
+        table: str = "[tls]",
     ) -> None:
+        self._table = table
         self._options = options
         self._hostname = hostname
+        self._also = tuple(name for name in options.names if name != hostname)
         self._folder = data_dir / "tls"
+        self._issued = AcmeFiles.of(data_dir, options.acme_directory, hostname)
+        self._made = (str(self._folder / f"{self_signed}.pem"), str(self._folder / f"{self_signed}.key"))
         self._log = log
         self._clock = clock
         self._seen: Stamp | None = None
@@ -65,22 +83,10 @@ class CertificateStore:
         self.pair: CertificatePair
         self.context: ssl.SSLContext
 
-    @classmethod
-    def from_pem(
-        cls,
-        pair: CertificatePair,
-        *,
-        options: TlsOptions,
-        hostname: str,
-        data_dir: Path,
-        log: Log,
-        clock: Callable[[], float],
-    ) -> "CertificateStore":
-        """Return a store that begins with a pair somebody else has read. Raises CertificateFaults."""
-        store = cls(options, hostname, data_dir, log, clock)
-        store._start_with(pair, [])
-        store._seen = store._stamp()
-        return store
+    def begin_with(self, pair: CertificatePair) -> None:
+        """Begin with a pair that somebody else has read, instead of load(). Raises CertificateFaults."""
+        self._start_with(pair, [])
+        self._seen = self._stamp()
 
     def load(self) -> None:
         """Find the certificate, or make it. What is wrong with it but does not stop it is logged.
@@ -88,7 +94,14 @@ class CertificateStore:
         Raises CertificateFaults where there is none that could be used.
         """
         self._seen = self._settled_stamp()
-        self._start_with(*self._obtain())
+        try:
+            self._start_with(*self._obtain())
+        except CertificateFaults as error:
+            if self._options.certificate != "acme":
+                raise
+            # What an authority issued can be had again, and mail need not wait for it.
+            self._log.error("certificate unusable, a self-signed one stands in for it", reason=str(error))
+            self._start_with(*self._make())
 
     def refresh(self) -> bool:
         """Take up a pair that has changed on disk; return whether the context is a new one. Never raises for files."""
@@ -104,9 +117,9 @@ class CertificateStore:
         return self._consider(pair, faults)
 
     def _start_with(self, pair: CertificatePair, faults: list[PairFault]) -> None:
-        faults = faults + check_pair(pair, self._hostname, self._clock())
+        faults = faults + self._check(pair)
         if any(fault.is_fatal for fault in faults):
-            raise CertificateFaults(faults, self._options)
+            raise CertificateFaults(faults, self._options, self._table)
         for fault in faults:
             self._log.warning("certificate fault", file=fault.value, reason=fault.reason, remedy=fault.remedy)
         self._take(pair)
@@ -115,9 +128,8 @@ class CertificateStore:
         if not faults and (pair.chain_pem, pair.key_pem) == (self.pair.chain_pem, self.pair.key_pem):
             self._said = ""
             return False
-        now = self._clock()
-        faults = faults + check_pair(pair, self._hostname, now)
-        is_better = not faults or bool(check_pair(self.pair, self._hostname, now))
+        faults = faults + self._check(pair)
+        is_better = not faults or bool(self._check(self.pair))
         if any(fault.is_fatal for fault in faults) or not is_better:
             self._keep(faults)
             return False
@@ -126,6 +138,9 @@ class CertificateStore:
         summary = certificate_summary(pair)
         self._log.info("certificate renewed", file=pair.chain_file, names=summary.names, sha256=summary.sha256)
         return True
+
+    def _check(self, pair: CertificatePair) -> list[PairFault]:
+        return check_pair(pair, self._hostname, self._clock(), self._also)
 
     def _keep(self, faults: list[PairFault]) -> None:
         """Say once why a new pair is not taken."""
@@ -137,46 +152,69 @@ class CertificateStore:
     def _take(self, pair: CertificatePair) -> None:
         self.context = server_context(pair.chain_pem, pair.key_pem)
         self.pair = pair
-        if self._is_made_here:
-            self._renew_at = certificate_summary(pair).not_after - RENEW_BEFORE
+        is_made_here = pair.chain_file == self._made[0]
+        self._renew_at = certificate_summary(pair).not_after - RENEW_BEFORE if is_made_here else float("inf")
 
     # Where the pair comes from
 
     @property
-    def _is_made_here(self) -> bool:
-        return self._options.certificate != "files"
-
-    @property
-    def _paths(self) -> tuple[str, str]:
-        if self._is_made_here:
-            return str(self._folder / "self-signed.pem"), str(self._folder / "self-signed.key")
-        return self._options.cert_file, self._options.key_file
+    def _paths(self) -> tuple[str, ...]:
+        """The files that tell by their change that there may be a new pair."""
+        if self._options.certificate == "files":
+            return self._options.cert_file, self._options.key_file
+        if self._options.certificate == "acme":
+            return str(self._issued.current), *self._made
+        return self._made
 
     def _obtain(self) -> tuple[CertificatePair, list[PairFault]]:
-        if not self._is_made_here:
-            return read_pair(*self._paths)
+        if self._options.certificate == "files":
+            return read_pair(self._options.cert_file, self._options.key_file)
+        if self._options.certificate == "acme":
+            return self._obtain_issued()
+        return self._make()
+
+    def _obtain_issued(self) -> tuple[CertificatePair, list[PairFault]]:
+        """Return what the authority has issued, or, while there is nothing, what is made here."""
+        path = self._issued.current
+        try:
+            return read_issued(path), []
+        except FileNotFoundError:
+            # One that serves is not given up for a file that vanished, but for one that was taken back.
+            if self._serves_issued and not self._issued.rejected.exists():
+                faults = [PairFault(str(path), "it is gone", "have it issued again: valija certificate renew")]
+                raise CertificateFaults(faults, self._options, self._table) from None
+        except OSError as error:
+            faults = [PairFault(str(path), f"it cannot be read: {error.strerror}", "give it to the service's user")]
+            raise CertificateFaults(faults, self._options, self._table) from None
+        return self._make()
+
+    @property
+    def _serves_issued(self) -> bool:
+        return hasattr(self, "pair") and self.pair.chain_file == str(self._issued.current)
+
+    def _make(self) -> tuple[CertificatePair, list[PairFault]]:
         try:
             return self._self_signed(), []
         except OSError as error:
             what = f"the self-signed certificate cannot be kept there: {error.strerror}"
             remedy = "let the service's user write to data_dir"
-            raise CertificateFaults([PairFault(str(self._folder), what, remedy)], self._options) from None
+            raise CertificateFaults([PairFault(str(self._folder), what, remedy)], self._options, self._table) from None
 
     def _self_signed(self) -> CertificatePair:
         """Return the pair that was made, or make it: once, whatever number of processes ask."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with _locked(self._folder):
-            pair, faults = read_pair(*self._paths)
+            pair, faults = read_pair(*self._made)
             if faults or not self._is_still_good(pair):
-                made = make_self_signed(self._hostname, self._clock())
-                pair = CertificatePair(made.chain_pem, made.key_pem, *self._paths)
-                _replace(Path(pair.key_file), pair.key_pem)
-                _replace(Path(pair.chain_file), pair.chain_pem)
+                made = make_self_signed(self._hostname, self._clock(), self._also)
+                pair = CertificatePair(made.chain_pem, made.key_pem, *self._made)
+                write_private(Path(pair.key_file), pair.key_pem)
+                write_private(Path(pair.chain_file), pair.chain_pem)
         return pair
 
     def _is_still_good(self, pair: CertificatePair) -> bool:
         """Whether a pair made earlier serves on. A clock that is behind is no reason to make another one."""
-        faults = check_pair(pair, self._hostname, _moment_of_validity(pair))
+        faults = check_pair(pair, self._hostname, _moment_of_validity(pair), self._also)
         return not faults and self._clock() < certificate_summary(pair).not_after - RENEW_BEFORE
 
     def _stamp(self) -> Stamp:
@@ -212,14 +250,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file for its owner alone, whole or not at all."""
-    draft = path.with_suffix(path.suffix + ".new")
-    draft.unlink(missing_ok=True)
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

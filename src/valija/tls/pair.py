@@ -16,6 +16,7 @@ import itertools
 import os
 import ssl
 import stat
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -65,8 +66,11 @@ def read_pair(chain_file: str, key_file: str) -> tuple[CertificatePair, list[Pai
     return CertificatePair(chain_pem, key_pem, chain_file, key_file), faults
 
 
-def check_pair(pair: CertificatePair, hostname: str, now: float) -> list[PairFault]:
-    """Return what is wrong with a pair that was read, for a server called `hostname`; nothing where it is empty."""
+def check_pair(pair: CertificatePair, hostname: str, now: float, also: Sequence[str] = ()) -> list[PairFault]:
+    """Return what is wrong with a pair that was read, for a server called `hostname`; nothing where it is empty.
+
+    `also` are other names that it is to cover.
+    """
     faults: list[PairFault] = []
     chain = _parse_chain(pair, faults) if pair.chain_pem else []
     key = _parse_key(pair, faults) if pair.key_pem else None
@@ -76,6 +80,7 @@ def check_pair(pair: CertificatePair, hostname: str, now: float) -> list[PairFau
         return faults
     leaf = chain[0]
     faults = _check_accepted(pair) + _check_chain(pair, chain) + _check_dates(pair, leaf, now)
+    faults += [fault for name in also for fault in _check_name(pair, leaf, name)]
     return faults + _check_name(pair, leaf, hostname)
 
 

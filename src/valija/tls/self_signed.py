@@ -8,6 +8,7 @@ user once. It lives long, because each renewal would make them ask again.
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography import x509
@@ -22,8 +23,11 @@ _CLOCK_SKEW: Final = datetime.timedelta(days=1)
 _MAX_COMMON_NAME: Final = 64  # RFC 5280, ub-common-name
 
 
-def make_self_signed(hostname: str, now: float) -> CertificatePair:
-    """Return a new pair for a host name or address: ECDSA on P-256, valid for ten years from a day ago."""
+def make_self_signed(hostname: str, now: float, also: Sequence[str] = ()) -> CertificatePair:
+    """Return a new pair for a host name or address: ECDSA on P-256, valid for ten years from a day ago.
+
+    `also` are other names it is for.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     start = datetime.datetime.fromtimestamp(now, datetime.UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:_MAX_COMMON_NAME])])
@@ -35,7 +39,7 @@ def make_self_signed(hostname: str, now: float) -> CertificatePair:
         .serial_number(x509.random_serial_number())
         .not_valid_before(start - _CLOCK_SKEW)
         .not_valid_after(start + LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([_general_name(hostname)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in (hostname, *also)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
