@@ -45,6 +45,11 @@ def test_a_dns_without_fault() -> None:
     ]
 
 
+def test_host_that_is_a_hosted_domain_too_is_looked_at_as_both() -> None:
+    found = found_in(SOUND, 'hostname = "mail.example.org"\ndomains = ["mail.example.org"]\n')
+    assert {finding.topic for finding in found} >= {"host", "mx"}
+
+
 def without(*names: str) -> Zone:
     return {name: records for name, records in SOUND.items() if name not in names}
 
@@ -299,7 +304,7 @@ def test_what_is_late_is_named_and_the_rest_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     text = 'hostname = "mail.example.net"\ndomains = ["example.org"]'
     found = asyncio.run(check_dns(config(text), Silence("example.org"), facts()))  # type: ignore[arg-type]  # a small one
-    assert "not looked up in time: example.org" in [finding.text for finding in found]
+    assert "not looked up in time: mail for example.org" in [finding.text for finding in found]
     assert "mail.example.net has no address" in [finding.text for finding in found]
 
 

@@ -42,9 +42,9 @@ async def check_dns(config: Config, resolver: Resolver, facts: DnsFacts) -> list
     found = await _within(
         deadline,
         {
-            config.hostname: check_host(config, resolver, facts),
+            f"host {config.hostname}": check_host(config, resolver, facts),
             "reverse names": check_reverse(config, resolver, facts),
-            **{domain: check_domain(config, domain, resolver, facts) for domain in domains},
+            **{f"mail for {domain}": check_domain(config, domain, resolver, facts) for domain in domains},
             "DNSSEC": check_dnssec(resolver),
             "the relayhost": check_relayhost(config.relayhost, resolver),
             "TLSA records": check_tlsa(config, resolver, facts),

@@ -2,11 +2,13 @@
 
 import msgspec
 
+from valija.admin.certificates import CertificateStatus
+
 
 class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker process.
 
-    `sessions` counts open ones; since the worker's start, `accepted` messages queued, `throttled` logins refused unseen.
+    `sessions` counts open ones; since the worker's start, `accepted` messages queued and `throttled` logins refused.
     """
 
     number: int
@@ -22,7 +24,10 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The whole server. `listening` names each role's endpoints; `lost_log_lines` could not be written."""
+    """The whole server. `listening` names each role's endpoints; `lost_log_lines` could not be written.
+
+    `certificates` begin with the default one.
+    """
 
     version: str
     pid: int
@@ -31,3 +36,4 @@ class Status(msgspec.Struct, frozen=True):
     listening: dict[str, list[str]]
     workers: list[WorkerStatus]
     lost_log_lines: int = 0
+    certificates: list[CertificateStatus] = []
