@@ -9,8 +9,9 @@ ca.write_root(folder / "ca.pem")
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -73,6 +74,14 @@ class CertificateAuthority:
         leaf = builder.sign(self._key, hashes.SHA256())
         return Issued(leaf.public_bytes(serialization.Encoding.PEM) + self._above, key_pem(key))
 
+    def certify(self, public_key: Any, names: Sequence[str], days: tuple[float, float] = (-1, 90)) -> bytes:
+        """Return the chain, in PEM, for a key whose private half is somebody else's; it says which key signed it."""
+        builder = _builder(x509.Name([]), self._name, public_key, days)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=True)
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        leaf = builder.add_extension(signer, critical=False).sign(self._key, hashes.SHA256())
+        return leaf.public_bytes(serialization.Encoding.PEM) + self._above
+
 
 def key_pem(key: Key, passphrase: bytes = b"") -> bytes:
     """Return a private key in PEM, encrypted where there is a passphrase."""
@@ -87,14 +96,14 @@ def _general(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key, days: tuple[float, float]) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: Any, days: tuple[float, float]) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     first, last = (now + datetime.timedelta(days=count) for count in days)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key.public_key() if isinstance(key, Key) else key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(first)
         .not_valid_after(last)

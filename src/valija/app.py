@@ -202,6 +202,9 @@ class Worker:
                     await self._reload(str(message["text"]))
                 case "queue-changed":
                     self._store.poke()
+                case "certificates":
+                    self._certificates.refresh()
+                    channel.send({"is": "certificates", "sha256": self._certificates.fingerprints()})
         self._stop.set()  # told to, or the supervisor is gone
 
     async def _reload(self, text: str) -> None:
@@ -280,6 +283,8 @@ def fixed_settings_changed(old: Config, new: Config) -> list[str]:
     """Return the settings that differ and that only a restart can change."""
     changed = [name for name in ("data_dir", "user", "workers") if getattr(old, name) != getattr(new, name)]
     changed += ["[log] level"] if old.log.level != new.log.level else []
+    if new.tls.challenge_listen and new.tls.challenge_listen != old.tls.challenge_listen:
+        changed.append("[tls] acme_challenge")
     return changed + [
         f"[{role}] listen" for role, options in new.listeners.items() if options.listen != old.listeners[role].listen
     ]

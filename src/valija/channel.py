@@ -1,7 +1,9 @@
 """The line between the supervisor and one worker: JSON objects, one a line, over a socket pair.
 
-    supervisor -> worker   {"do": "reload", "text": "..."}   {"do": "stop"}   {"do": "queue-changed"}   {"do": "status"}
+    supervisor -> worker   {"do": "reload", "text": "..."}   {"do": "stop"}   {"do": "queue-changed"}
+                           {"do": "certificates"}
     worker -> supervisor   {"is": "ready"}   {"is": "refused", "why": "..."}   {"is": "status", ...}
+                           {"is": "certificates", "sha256": ["..."]}
 
 The end of the line tells a worker that its supervisor is gone, and it stops as if it had been told to.
 """

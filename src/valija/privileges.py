@@ -17,8 +17,11 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+_MOST_LINKS: Final = 40  # what Linux follows
 
 
 class PrivilegeError(Exception):
@@ -209,6 +212,52 @@ def unreadable_code(account: Account) -> str | None:
 def first_barred(path: Path, account: Account) -> str | None:
     """Return the first part of `path` that keeps `account` from reading it, None where nothing does."""
     return _first_blocked(os.path.abspath(path), account, set())
+
+
+def first_changeable(path: str | os.PathLike[str], account: Account) -> str | None:
+    """Return the first part of `path` that `account` could replace or rewrite, None where nothing is.
+
+    Symbolic links are followed part by part, and what they pass through counts. What is not there counts as its folder.
+    """
+    for part in _parts_passed(os.path.abspath(path)):
+        try:
+            status = os.lstat(part)
+        except OSError:
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            continue  # its own mode means nothing: it is its folder that can be written to
+        if status.st_uid == account.uid or (_may_write(status, account) and not status.st_mode & stat.S_ISVTX):
+            return part
+    return None
+
+
+def _parts_passed(path: str) -> Iterator[str]:
+    """Yield every folder and link that the kernel passes on its way to `path`, and what it finds at the end."""
+    waiting = [part for part in reversed(path.split("/")) if part]
+    at, links = "/", 0
+    yield at
+    while waiting:
+        part = waiting.pop()
+        if part == "..":
+            at = os.path.dirname(at)
+            continue
+        here = os.path.join(at, part)
+        yield here
+        if not os.path.islink(here):
+            at = here
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return
+        target = os.readlink(here)
+        at = "/" if target.startswith("/") else at
+        waiting += [part for part in reversed(target.split("/")) if part and part != "."]
+
+
+def _may_write(status: os.stat_result, account: Account) -> bool:
+    if status.st_gid in account.groups or status.st_gid == account.gid:
+        return bool(status.st_mode & stat.S_IWGRP)
+    return bool(status.st_mode & stat.S_IWOTH)
 
 
 def _code_paths() -> Iterator[str]:

@@ -25,9 +25,25 @@ def bind_all(listeners: Mapping[str, Sequence[Endpoint]], workers: int) -> list[
             for endpoint in filter(_is_possible, endpoints):
                 _probe(role, endpoint)
                 for worker in bound:
-                    worker[role].append(_bind(role, endpoint, shared=True))
+                    worker[role].append(_bind(f"[{role}] listen", endpoint, shared=True))
     except PortTaken:
         close_all(bound)
+        raise
+    return bound
+
+
+def bind_challenges(setting: str, endpoints: Sequence[Endpoint]) -> list[socket.socket]:
+    """Return sockets that are bound and do not listen, for an authority to ask on. Raises PortTaken.
+
+    `setting` is where the configuration names them.
+    """
+    bound: list[socket.socket] = []
+    try:
+        for endpoint in filter(_is_possible, endpoints):
+            bound.append(_bind(f"[tls] {setting}", endpoint, shared=False))
+    except PortTaken:
+        for each in bound:
+            each.close()
         raise
     return bound
 
@@ -54,10 +70,10 @@ def _is_possible(endpoint: Endpoint) -> bool:
 
 def _probe(role: str, endpoint: Endpoint) -> None:
     """Raise if another program serves the address: with SO_REUSEPORT alone, two servers would share its clients."""
-    _bind(role, endpoint, shared=False).close()
+    _bind(f"[{role}] listen", endpoint, shared=False).close()
 
 
-def _bind(role: str, endpoint: Endpoint, *, shared: bool) -> socket.socket:
+def _bind(setting: str, endpoint: Endpoint, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if endpoint.is_ipv6 else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -69,16 +85,16 @@ def _bind(role: str, endpoint: Endpoint, *, shared: bool) -> socket.socket:
         bound.bind((endpoint.host, endpoint.port))
     except OSError as error:
         bound.close()
-        raise PortTaken(_explain(role, endpoint, error)) from None
+        raise PortTaken(_explain(setting, endpoint, error)) from None
     bound.setblocking(False)
     return bound
 
 
-def _explain(role: str, endpoint: Endpoint, error: OSError) -> str:
+def _explain(setting: str, endpoint: Endpoint, error: OSError) -> str:
     remedies = {
         "EADDRINUSE": "another program uses it: stop that one, or choose another port",
         "EACCES": "ports below 1024 need root: start valija as root, or by its systemd unit",
         "EADDRNOTAVAIL": "this machine has no such address: correct it, or use 0.0.0.0 or [::]",
     }
     name = errno.errorcode.get(error.errno or 0, "")
-    return f'[{role}] listen = "{endpoint}": {error.strerror}; {remedies.get(name, "choose another address")}'
+    return f'{setting} = "{endpoint}": {error.strerror}; {remedies.get(name, "choose another address")}'

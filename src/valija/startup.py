@@ -37,7 +37,8 @@ from valija.privileges import (
 )
 from valija.queue.paths import QueuePaths
 from valija.receive.admission import SessionTable
-from valija.sockets import BoundSockets, PortTaken, bind_all, close_all
+from valija.renewing import Renewing
+from valija.sockets import BoundSockets, PortTaken, bind_all, bind_challenges, close_all
 from valija.supervisor import Supervisor
 from valija.tls.certificates import CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
@@ -78,6 +79,7 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     prepare_data_dir(config.data_dir, account or _this_user())
     bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers)
     held.callback(close_all, bound)
+    challenge_sockets = _bind_challenges(config, log)
     if account:
         drop(account)
     _check_readable(config, path or find(), log)
@@ -88,7 +90,18 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     _check_data(config)
     known_networks.prepare(config.known_networks_file, time.time(), log)
     ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
-    return asyncio.run(_supervise(config, path, bound, ground))
+    return asyncio.run(_supervise(config, path, bound, challenge_sockets, ground))
+
+
+def _bind_challenges(config: Config, log: Log) -> list[socket.socket]:
+    """Bind where an authority will ask. A port that another program has keeps no mail waiting: orders will fail."""
+    setting = "acme_alpn_listen" if config.tls.acme_challenge == "tls-alpn-01" else "acme_http_listen"
+    try:
+        return bind_challenges(setting, config.tls.challenge_listen)
+    except PortTaken as problem:
+        remedy = "or prove the names by acme_webroot or dns-01"
+        log.error("certificates cannot be ordered", reason=f"{problem}; {remedy}")
+        return []
 
 
 def _queue_files(config: Config) -> Iterator[Path]:
@@ -118,23 +131,40 @@ def _check_data(config: Config) -> None:
         raise Refusal("\n".join(problems))
 
 
-async def _supervise(config: Config, path: Path | None, bound: list[BoundSockets], ground: Ground) -> int:
+async def _supervise(
+    config: Config,
+    path: Path | None,
+    bound: list[BoundSockets],
+    challenge_sockets: list[socket.socket],
+    ground: Ground,
+) -> int:
     standing = Standing(ground, path or find())
+    renewing = Renewing(standing, config.tls.challenge_listen, challenge_sockets, ground.log)
+
+    def read() -> str:
+        text = standing.read()
+        renewing.use_what_is_in_force()
+        return text
+
     supervisor = Supervisor(
         config,
         bound,
         run_worker=standing.run_worker,
-        read_configuration=standing.read,
+        read_configuration=read,
         in_force=standing.config,
+        certificates=renewing.statuses,
+        handlers=renewing.handlers,
         log=ground.log,
         buffer=ground.buffer,
     )
     with flushed_often(ground.buffer):
-        fresh = asyncio.create_task(standing.keep_fresh())
+        chores = [asyncio.create_task(chore) for chore in (standing.keep_fresh(), renewing.run(supervisor))]
         try:
             return await supervisor.run()
         finally:
-            fresh.cancel()
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
 
 
 class Standing:
@@ -154,6 +184,10 @@ class Standing:
     def config(self) -> Config:
         """Return the configuration in force."""
         return self._ground.config
+
+    def certificates(self) -> Certificates:
+        """Return the certificates in force."""
+        return self._ground.certificates
 
     def read(self) -> str:
         """Return the configuration's text, read again, once it is known to be sound. Raises what is wrong with it."""

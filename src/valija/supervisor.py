@@ -15,13 +15,14 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from valija import __version__
 from valija.admin import by_hand
-from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlServer
+from valija.admin.certificates import CertificateStatus
+from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlServer, Handler
 from valija.admin.status import Status, WorkerStatus
 from valija.channel import Channel
 from valija.config import Config
@@ -34,6 +35,7 @@ LAST_CALL: Final = 29.0  # after which a worker that still runs is killed
 LONGEST_PAUSE: Final = 30.0  # between two starts of a worker that keeps dying
 STEADY: Final = 60.0  # seconds of life after which a worker's earlier deaths are forgotten
 FIRST_START: Final = 30.0  # seconds for a worker to become ready
+CERTIFICATE_PATIENCE: Final = 10.0  # seconds for all workers to look at a new certificate
 
 WorkerMain = Callable[[int, BoundSockets, SessionTable, socket.socket], int]
 
@@ -53,6 +55,8 @@ class _Worker:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     counts: dict[str, int] = field(default_factory=dict)
     lost_log_lines: int = 0
+    certificates: list[str] = field(default_factory=list)  # fingerprints of what it serves, once it has told
+    has_told: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str = ""
 
     @property
@@ -64,7 +68,8 @@ class _Worker:
 class Supervisor:
     """Keeps the workers running. `run_worker` is what a forked process does; it returns its exit status.
 
-    `read_configuration` reads it anew, as text, and raises what is wrong with it; `in_force` tells which one holds.
+    `read_configuration` reads it anew, as text, and raises what is wrong with it; `in_force` tells which one holds, and
+    `certificates` what serves. `handlers` are more commands for the control socket. `ready` is set when mail is taken.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Supervisor:
         run_worker: WorkerMain,
         read_configuration: Callable[[], str],
         in_force: Callable[[], Config],
+        certificates: Callable[[], list[CertificateStatus]],
+        handlers: Mapping[str, Handler],
         log: Log,
         buffer: LogBuffer,
     ) -> None:
@@ -86,13 +93,12 @@ class Supervisor:
         self._read_configuration = read_configuration
         self._in_force = in_force
         self._log = log
+        self._certificates = certificates
         self._stop = asyncio.Event()
+        self.ready = asyncio.Event()
         self._failed = False
-        self._control = ControlServer(
-            config.data_dir / SOCKET_NAME,
-            {"reload": self._on_reload, by_hand.COMMAND: self._on_queue_changed, "status": self._on_status},
-            log,
-        )
+        own = {"reload": self._on_reload, by_hand.COMMAND: self._on_queue_changed, "status": self._on_status}
+        self._control = ControlServer(config.data_dir / SOCKET_NAME, {**own, **handlers}, log)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -109,6 +115,7 @@ class Supervisor:
         else:
             await self._control.start()
             self._log.info("ready", pid=os.getpid(), workers=[worker.pid for worker in self._workers])
+            self.ready.set()
             await self._stop.wait()
             await self._control.close()
         await self._end()
@@ -147,7 +154,23 @@ class Supervisor:
             listening={role: [str(each) for each in o.listen] for role, o in config.listeners.items()},
             workers=[worker.status for worker in self._workers],
             lost_log_lines=self._buffer.lost + sum(worker.lost_log_lines for worker in self._workers),
+            certificates=self._certificates(),
         )
+
+    async def certificates_of_workers(self) -> dict[int, list[str]]:
+        """Have every worker look at its certificates now; return the fingerprints that each one serves.
+
+        One that dies meanwhile is left out: it comes back with what lies on disk. One that is silent serves nothing.
+        """
+        asked = [worker for worker in self._workers if worker.channel is not None]
+        for worker in asked:
+            worker.certificates = []
+            worker.has_told.clear()
+        self._tell({"do": "certificates"})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CERTIFICATE_PATIENCE):
+                await asyncio.gather(*(worker.has_told.wait() for worker in asked))
+        return {worker.number: worker.certificates for worker in asked if worker.channel is not None}
 
     def _tell(self, message: dict[str, Any]) -> None:
         for worker in self._workers:
@@ -182,6 +205,9 @@ class Supervisor:
                 case "status":
                     worker.counts = message["counts"]
                     worker.lost_log_lines = message["lost_log_lines"]
+                case "certificates":
+                    worker.certificates = message["sha256"]
+                    worker.has_told.set()
         await channel.close()
 
     async def _all_ready(self) -> bool:
@@ -215,6 +241,7 @@ class Supervisor:
 
     def _has_ended(self, worker: _Worker, code: int) -> None:
         worker.gone.set()
+        worker.has_told.set()
         worker.channel = None
         was_ready = worker.is_ready.is_set()
         if self._stop.is_set():

@@ -31,7 +31,9 @@ class Doorway:
         failures = FailureTable.shared(workers)
         wrong, told, recent = (DigestTable.shared(life, clock=self.clock) for life in (7200.0, 1800.0, RECENT))
         self.throttles = [
-            Throttle(failures.counter(worker, self.clock), wrong, told, self._known(recent), self.logger, self._sleep)
+            Throttle(
+                failures.counter(worker, self.clock), wrong, told, self._known(recent), self.logger, sleep=self._sleep
+            )
             for worker in range(workers)
         ]
 

@@ -357,7 +357,7 @@ def test_database_of_a_newer_version(file: Path, accounts: Accounts) -> None:
 
 def test_database_that_is_damaged_within(file: Path, accounts: Accounts) -> None:
     for number in range(200):
-        accounts._change("INSERT INTO account VALUES (?, ?)", f"user{number}@example.org", "x" * 200)
+        accounts._change("INSERT INTO account (key, hash) VALUES (?, ?)", f"user{number}@example.org", "x" * 200)
     accounts.close()
     with file.open("r+b") as damaged:
         damaged.seek(4096)

@@ -199,6 +199,16 @@ def test_unnamed_logins_share_no_allowance(tmp_path: Path) -> None:
     on(tmp_path, work)
 
 
+def test_clients_without_an_address_are_never_known(tmp_path: Path) -> None:
+    async def work(doorway: Doorway) -> None:
+        assert await doorway.gets_in("alice", "")
+        for number in range(LIMIT):
+            assert await doorway.guesses("alice", botnet(number), b"%d" % number)
+        assert not await doorway.gets_in("alice", "")
+
+    on(tmp_path, work)
+
+
 def test_no_limit(tmp_path: Path) -> None:
     async def work(doorway: Doorway) -> None:
         doorway.throttles[0].limits = PaceLimits(0)

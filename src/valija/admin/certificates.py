@@ -4,6 +4,8 @@ for status in certificate_statuses(config, certificates):
     print(status.names, status.not_after)
 """
 
+from typing import Final
+
 import msgspec
 
 from valija.config import Config
@@ -12,6 +14,8 @@ from valija.tls.acme_state import RenewalState, read_state
 from valija.tls.options import CertificateOptions, Source
 from valija.tls.pair import CertificatePair, certificate_summary
 from valija.tls.sni import Certificates
+
+RENEW: Final = "renew-certificates"  # the control socket's command for `valija certificate renew`
 
 
 class CertificateStatus(msgspec.Struct, frozen=True):

@@ -10,25 +10,34 @@
 Each question goes to the file, so that a command's change counts at once in every process. Addresses are kept and
 compared as mail/address says: local parts in ASCII case folding and without a subaddress, domains as A-labels.
 
+A password is stored twice: as argon2id hash, for mechanisms that send it, and as the keys of SCRAM (RFC 5802), for those
+that do not. An account that an older version made has no keys until its password is set anew, or a login with it comes.
+
 An alias comes before an account of the same address; where it names that account among its targets, a copy stays.
 
-Known weaknesses: a file that is replaced, not written to, is seen after a restart only. Which domains are hosted is not
+Known weaknesses: who steals the file guesses passwords at the keys of SCRAM, which cost less to try than argon2id. A file
+that is replaced, not written to, is seen after a restart only. Which domains are hosted is not
 known here: a target elsewhere is an address like any other.
 """
 
+import secrets
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from valija.auth.database import open_database, unusable
-from valija.auth.password import hash_password
+from valija.auth.password import hash_password, opaque_string
 from valija.mail.address import AddressError, fold_case, mailbox_key, normalise_domain, quote, split
 from valija.smtp.grammar import SyntaxFault
 from valija.smtp.grammar import path as parse_path
+from valija.smtp.sasl_scram import ScramKeys
+
+SCRAM_ITERATIONS: Final = 100_000  # the client's work at each login, ours when a password is set: some 20 ms
+_SALT: Final = 16  # octets
 
 _EXISTS = "SELECT EXISTS (SELECT 1 FROM account WHERE key = ?1) OR EXISTS (SELECT 1 FROM alias WHERE key = ?1)"
 
@@ -59,6 +68,11 @@ def canonical_login(text: str) -> str | None:
         return None
 
 
+def scram_keys(password: str) -> ScramKeys:
+    """Return the keys of SCRAM for a password that `hash_password` took."""
+    return ScramKeys.of(opaque_string(password).encode(), secrets.token_bytes(_SALT), SCRAM_ITERATIONS)
+
+
 class Accounts:
     """The accounts and aliases in one file. Not for use by several threads at once, nor across a fork.
 
@@ -80,16 +94,17 @@ class Accounts:
     def add(self, address: str, password: str) -> str:
         """Add an account; return its address as stored. Raises AccountError, PasswordRefused."""
         address = canonical_address(address)
-        stored = hash_password(password)
-        if not self._change("INSERT OR IGNORE INTO account VALUES (?, ?)", mailbox_key(address), stored):
+        stored = hash_password(password), scram_keys(password).as_text()
+        added = "INSERT OR IGNORE INTO account (key, hash, scram) VALUES (?, ?, ?)"
+        if not self._change(added, mailbox_key(address), *stored):
             raise AccountError(f"there is an account {address} already; valija user passwd changes its password")
         return address
 
     def set_password(self, address: str, password: str) -> str:
         """Change an account's password; return its address as stored. Raises AccountError, PasswordRefused."""
         address = canonical_address(address)
-        stored = hash_password(password)
-        if not self._change("UPDATE account SET hash = ?2 WHERE key = ?1", mailbox_key(address), stored):
+        stored = hash_password(password), scram_keys(password).as_text()
+        if not self._change("UPDATE account SET hash = ?2, scram = ?3 WHERE key = ?1", mailbox_key(address), *stored):
             raise AccountError(_no_account(address))
         return address
 
@@ -106,8 +121,41 @@ class Accounts:
 
     def password_hash(self, login: str) -> str | None:
         """Return what is stored for a login in its canonical spelling, None where there is no such account."""
-        found = self._column("SELECT hash FROM account WHERE key = ?", mailbox_key(login, separator=""))
+        found = self._column("SELECT hash FROM account WHERE key = ?", _login_key(login))
         return found[0] if found else None
+
+    # SCRAM
+
+    def scram_keys(self, login: str) -> ScramKeys | None:
+        """Return the keys of a login in its canonical spelling, None where it has none. Raises ValueError (damaged)."""
+        found = self._column("SELECT scram FROM account WHERE key = ? AND scram IS NOT NULL", _login_key(login))
+        return ScramKeys.parse(found[0]) if found else None
+
+    def add_scram_keys(self, login: str, stored: str, password: str) -> None:
+        """Give a login keys for the password that `stored` is the hash of, unless it has some, or another by now.
+
+        Takes some 20 ms of one core.
+        """
+        keys = scram_keys(password).as_text()
+        missing = "UPDATE account SET scram = ?3 WHERE key = ?1 AND hash = ?2 AND scram IS NULL"
+        self._change(missing, _login_key(login), stored, keys)
+
+    def without_scram_keys(self) -> frozenset[str]:
+        """Return the addresses of the accounts that have no keys."""
+        return frozenset(map(_shown, self._column("SELECT key FROM account WHERE scram IS NULL")))
+
+    def all_have_scram_keys(self) -> bool:
+        """Whether there is no account without keys."""
+        return not self._column("SELECT 1 FROM account WHERE scram IS NULL LIMIT 1")
+
+    def salt_key(self) -> bytes:
+        """Return what only this file knows, to make the salts of accounts that do not exist."""
+        key: bytes = self._rows("SELECT value FROM salt_key")[0][0]
+        return key
+
+    def beside(self) -> "Accounts":
+        """Return the same accounts for use in another thread."""
+        return Accounts(self._path, create=False)
 
     # Aliases
 
@@ -161,10 +209,14 @@ class Accounts:
 
     def owns(self, login: str, address: str) -> bool:
         """Whether an address is the login's own, or an alias's that leads to it. Another account's never is."""
-        own, key = mailbox_key(login, separator=""), mailbox_key(address)
+        own, key = _login_key(login), mailbox_key(address)
         if key == own:
             return True
         return not self._is_account(key) and any(mailbox_key(end) == own for end in self._ends(key))
+
+    def is_account(self, login: str) -> bool:
+        """Whether there is an account of that login, in its canonical spelling."""
+        return self._is_account(_login_key(login))
 
     def _ends(self, key: str) -> tuple[str, ...]:
         """Return where an alias leads in the end: nowhere, if it is none or only turns in a circle."""
@@ -235,6 +287,10 @@ def _parse(text: str) -> str:
     if not address or rest or address == "postmaster":
         raise AccountError(f"{text!r} is no mail address; write it as alice@example.org")
     return address
+
+
+def _login_key(login: str) -> str:
+    return mailbox_key(login, separator="")
 
 
 def _shown(key: str) -> str:

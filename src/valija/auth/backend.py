@@ -7,19 +7,50 @@ An unknown state of the back end is `Unavailable` (454 4.7.0), never `Wrong` (53
 programs forget passwords.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+_PLUS: Final = "-PLUS"
+_EXTERNAL: Final = "EXTERNAL"
+
+
+class Channel(Protocol):
+    """What a back end may ask about the TLS of a connection. Nothing is worked out before it is asked for."""
+
+    def binding(self) -> bytes:
+        """What `tls-server-end-point` binds to (RFC 5929), b"" where the certificate has none."""
+
+    def client_certificate(self) -> bytes:
+        """The client's certificate in DER, verified by the handshake; b"" where it showed none."""
+
 
 class ConnectionFacts(msgspec.Struct, frozen=True, gc=False):
-    """What a back end may want to know of the connection; `secured` tells that TLS stands."""
+    """What a back end may want to know of the connection; `secured` tells that TLS stands.
+
+    `channel` is None in clear, and where nothing is known of the TLS.
+    """
 
     secured: bool
     client_address: str
     client_port: int
     local_address: str
     local_port: int
+    channel: Channel | None = None
+
+
+def fitting(mechanisms: tuple[str, ...], channel: Channel | None) -> tuple[str, ...]:
+    """Return those of a back end's mechanisms that can be used on a connection.
+
+    Channel binding needs something to bind to, EXTERNAL a client's certificate.
+    """
+    return tuple([each for each in mechanisms if _fits(each, channel)])
+
+
+def _fits(mechanism: str, channel: Channel | None) -> bool:
+    if mechanism == _EXTERNAL:
+        return channel is not None and bool(channel.client_certificate())
+    return not mechanism.endswith(_PLUS) or (channel is not None and bool(channel.binding()))
 
 
 class Challenge(msgspec.Struct, frozen=True, gc=False):

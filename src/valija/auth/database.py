@@ -4,6 +4,9 @@
 
 SQLite in WAL mode: a command may write while the server reads, and the server sees it with its next question. A
 connection must not be carried over a fork.
+
+A file of an older version is brought up to date when it is opened, in one transaction: it is seen as it was, or as it
+is to be. What an older version that still runs reads stays where it was.
 """
 
 import contextlib
@@ -16,18 +19,26 @@ from typing import Final
 import apsw
 
 APPLICATION_ID: Final = 0x76616C61  # "vala"
-SCHEMA_VERSION: Final = 1
 BUSY_PATIENCE: Final = 2000  # milliseconds to wait for another writer
 
-_SCHEMA: Final = f"""
+# What leads from each version of the file to the next, from an empty one on.
+_STEPS: Final = (
+    f"""
     CREATE TABLE account (key TEXT PRIMARY KEY, hash TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE alias (
         key TEXT NOT NULL, target TEXT NOT NULL, target_key TEXT NOT NULL, PRIMARY KEY (key, target)
     ) WITHOUT ROWID;
     CREATE INDEX alias_target ON alias (target_key);
     PRAGMA application_id = {APPLICATION_ID};
-    PRAGMA user_version = {SCHEMA_VERSION};
-"""
+    """,
+    """
+    ALTER TABLE account ADD COLUMN scram TEXT;
+    CREATE INDEX account_without_scram ON account (key) WHERE scram IS NULL;
+    CREATE TABLE salt_key (value BLOB NOT NULL);
+    INSERT INTO salt_key VALUES (randomblob(32));
+    """,
+)
+SCHEMA_VERSION: Final = len(_STEPS)
 
 
 class AccountsUnusable(Exception):
@@ -47,6 +58,7 @@ def open_database(path: Path, *, create: bool = True) -> apsw.Connection:
         connection = _connect(path)
         try:
             _check_identity(connection, path)
+            _bring_up_to_date(connection)
         except BaseException:
             connection.close()
             raise
@@ -77,7 +89,7 @@ def _create(path: Path) -> None:
     try:
         connection = _connect(Path(draft))
         connection.execute("PRAGMA journal_mode = WAL")  # kept by the file; its companions take its mode
-        connection.execute(_SCHEMA)
+        _bring_up_to_date(connection)
         connection.close()
         with contextlib.suppress(FileExistsError):  # another process was faster
             os.link(draft, path)
@@ -104,3 +116,13 @@ def _check_identity(connection: apsw.Connection, path: Path) -> None:
     version = connection.pragma("user_version")
     if version > SCHEMA_VERSION:
         raise AccountsUnusable(f"{path} was written by a newer valija (schema {version}); run that one")
+
+
+def _bring_up_to_date(connection: apsw.Connection) -> None:
+    """Take the steps that are missing, unless another process has done so meanwhile."""
+    if connection.pragma("user_version") == SCHEMA_VERSION:
+        return
+    with connection:
+        for step in _STEPS[connection.pragma("user_version") :]:
+            connection.execute(step)
+        connection.pragma("user_version", SCHEMA_VERSION)

@@ -4,6 +4,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from valija.auth import pam_service
+
 INET: Final = "inet:"
 _LONGEST_PATH: Final = 107  # octets, what Linux takes
 
@@ -11,11 +13,12 @@ _LONGEST_PATH: Final = 107  # octets, what Linux takes
 class SaslOptions(msgspec.Struct, frozen=True):
     """The back end. `path` belongs to `dovecot`: a socket's path, or `inet:127.0.0.1:12345`.
 
-    `failed_login_limit` is how many wrong passwords for one login strangers have within an hour (0: no limit).
+    `pam_service` belongs to `pam`. `failed_login_limit` is how many wrong passwords for one login strangers have within an hour (0: no limit).
     """
 
     type: Literal["accounts", "dovecot", "pam"] = "accounts"
     path: str = "/run/dovecot/auth-client"
+    pam_service: str = pam_service.DEFAULT
     failed_login_limit: int = 10
 
 

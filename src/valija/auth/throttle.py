@@ -10,6 +10,8 @@ minutes, not per attempt.
 
 Who waits holds a timer and its session, nothing else, and only so many wait at once: beyond that strangers are refused
 and familiar clients go on.
+
+Known weakness: what SCRAM guesses is not known here, so that a program with an old password counts each time it tries.
 """
 
 import asyncio
@@ -54,6 +56,7 @@ class Throttle:
         told: DigestTable,
         known: KnownNetworks,
         log: Log,
+        *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.limits = PaceLimits()
@@ -148,7 +151,7 @@ class _Stranger:
 
     def was_right(self) -> None:
         self.undecided()
-        if self._name:
+        if self._name and self._network:  # a client whose address is unknown comes from nowhere
             self._throttle.known.saw(self._name, self._network)
 
     def was_wrong(self) -> None:

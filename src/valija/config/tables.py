@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from valija.auth.options import INET, SaslOptions, socket_fault
+from valija.auth.pam_service import name_fault
 from valija.config import relations
 from valija.config.document import Document, Table
 from valija.config.faults import Refused, Setting
@@ -148,6 +149,7 @@ def _sasl(table: Table, folder: Path) -> SaslOptions:
     return SaslOptions(
         type=_choose(table, "type", ("accounts", "dovecot", "pam"), default.type),
         path=table.read("path", _dovecot_socket(folder), default.path),
+        pam_service=table.read("pam_service", judged(text, name_fault), default.pam_service),
         failed_login_limit=table.read("failed_login_limit", number(0, 10_000), default.failed_login_limit),
     )
 

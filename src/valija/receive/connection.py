@@ -21,6 +21,7 @@ from valija.receive.session import Peer, Session
 from valija.receive.site import Site
 from valija.smtp.events import Closing, Event, GiveWay, StartTls
 from valija.smtp.server import ServerMachine, ServerRules
+from valija.tls.channel import TlsChannel
 from valija.tls.contexts import tls_facts
 from valija.tls.starttls import TlsFailed, start_tls
 
@@ -288,6 +289,7 @@ class Connection(asyncio.Protocol):
         self._reading_paused = self._held_up = False
         self.deadline = self._listener.now() + self._listener.site.options.timeout
         self.session.tls = tls_facts(self.transport)
+        self.session.channel = TlsChannel.of(self.transport)
         if self.machine.tls_active:  # TLS from the first byte: the banner is still to come
             self.greet()
         else:

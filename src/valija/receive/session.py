@@ -22,6 +22,7 @@ from valija.auth.backend import (
     Throttled,
     Unavailable,
     Wrong,
+    fitting,
 )
 from valija.content.trace import protocol_keyword
 from valija.mail.envelope import Envelope, Recipient
@@ -48,6 +49,7 @@ from valija.smtp.events import (
     Reset,
 )
 from valija.smtp.server import ServerMachine
+from valija.tls.channel import TlsChannel
 
 AUTH_PATIENCE: Final = 9.0  # seconds for a back end's answer; 454 is due within 10
 
@@ -84,6 +86,7 @@ class Session:
         "_recipients",
         "_rules",
         "_started",
+        "channel",
         "incoming",
         "is_committing",
         "login",
@@ -101,6 +104,7 @@ class Session:
         self.peer = peer
         self.login = ""
         self.tls: TlsFacts | None = None
+        self.channel: TlsChannel | None = None
         self.tls_failure = ""
         self.is_committing = False
         self.incoming: IncomingContent | None = None
@@ -117,7 +121,7 @@ class Session:
 
     def mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms to offer now."""
-        return self.site.backend.mechanisms() if self.site.takes_logins else ()
+        return fitting(self.site.backend.mechanisms(), self.channel) if self.site.takes_logins else ()
 
     def forget(self) -> None:
         """Drop the transaction, and all a client said before TLS (RFC 3207 section 4.2)."""
@@ -134,6 +138,7 @@ class Session:
                 client_port=self.peer.port,
                 local_address=self.peer.local_address,
                 local_port=self.peer.local_port,
+                channel=self.channel,
             ),
         )
         if exchange is None:

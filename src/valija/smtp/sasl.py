@@ -51,7 +51,7 @@ class PlainExchange:
         parts = response.split(b"\0")
         if len(parts) != 3 or not parts[1]:
             return Malformed()
-        authzid, authcid = _name(parts[0]), _name(parts[1])
+        authzid, authcid = parse_name(parts[0]), parse_name(parts[1])
         if authzid is None or authcid is None:
             return Malformed()
         return Credentials(authcid, authzid, parts[2])
@@ -69,7 +69,7 @@ class LoginExchange:
             return Challenge(USERNAME_PROMPT)
         if self._authcid is not None:
             return Credentials(self._authcid, "", response)
-        self._authcid = _name(response)
+        self._authcid = parse_name(response)
         return Malformed() if self._authcid is None else Challenge(PASSWORD_PROMPT)
 
 
@@ -79,7 +79,7 @@ EXCHANGES: Final[dict[str, Callable[[], PlainExchange | LoginExchange]]] = {
 }
 
 
-def _name(octets: bytes) -> str | None:
+def parse_name(octets: bytes) -> str | None:
     """Return a login name, None where it is no UTF-8 or holds a control character, which no name does."""
     try:
         name = octets.decode()

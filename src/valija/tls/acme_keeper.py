@@ -52,11 +52,15 @@ class Keeper:
         self._chance = chance
         self._perform = perform
         self._renewals: list[Renewal] = []
+        self._used: tuple[object, ...] = ()
         self._changed = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
 
     def use(self, options: TlsOptions, hostname: str, data_dir: Path, sockets: Sequence[socket.socket]) -> None:
         """Keep what a configuration wants from now on. An order that runs ends as it began."""
+        if self._used == (options, hostname, data_dir, sockets):
+            return
+        self._used = (options, hostname, data_dir, sockets)
         around = Surroundings(self._perform, self._take_up, sockets, self._clock, self._chance, self._log)
         self._renewals = [
             Renewal(wanted, options, data_dir, around)

@@ -30,7 +30,7 @@ from valija.tls.pair import CertificatePair, CertificateSummary, certificate_sum
 
 _ASK_UNASKED: Final = 6 * 3600.0  # seconds until the next question, where the authority does not say (RFC 9773)
 
-# Has the server take up what lies on disk, and returns why the pair with this fingerprint does not serve, "" if it does.
+# Has the server take up what lies on disk; returns why the pair with this fingerprint does not serve, "" if it does.
 TakeUp = Callable[[CertificateOptions, str], Awaitable[str]]
 Perform = Callable[[AcmeTask, Sequence[socket.socket]], Awaitable[AcmeAnswer]]
 
@@ -58,15 +58,9 @@ class Renewal:
         self._folder = authority_folder(data_dir, options.acme_directory)
         self._files = AcmeFiles.of(data_dir, options.acme_directory, wanted.names[0])
         self._around = surroundings
-        self._state = read_state(self._files.state)
-        self._current = self._read_current()
+        self._look()
 
     # What is there, and what is due
-
-    @property
-    def is_good(self) -> bool:
-        """Whether a certificate is there that could serve until its end."""
-        return self._current is not None
 
     @property
     def is_due(self) -> bool:
@@ -83,18 +77,23 @@ class Renewal:
         """When there is something to do next."""
         return min(self._order_at(), self._ask_at())
 
-    def _read_current(self) -> CertificatePair | None:
-        """Return the pair that serves; None where it is not there, can't be used, or is for other names."""
+    def _look(self) -> None:
+        """See what lies on disk: the pair that serves, if any that can, and whether it is for the names wanted now."""
+        self._state = read_state(self._files.state)
+        self._current: CertificatePair | None = None
+        self._fits = False
         try:
             pair = read_issued(self._files.current)
-            moment = certificate_summary(pair).not_before  # its dates are judged by the schedule
+            moment = certificate_summary(pair).not_before  # its dates are the schedule's to judge
         except (OSError, ValueError, IndexError):
-            return None
+            return
         first, *also = self.wanted.names
-        return None if check_pair(pair, first, moment, also) else pair
+        faults = check_pair(pair, first, moment, also)
+        if not any(fault.is_fatal for fault in faults):
+            self._current, self._fits = pair, not faults
 
     def _renew_at(self) -> float:
-        if self._current is None:
+        if self._current is None or not self._fits:
             return 0.0
         self._know(self._current)
         return self._state.renew_at
@@ -128,6 +127,7 @@ class Renewal:
 
     async def act(self) -> None:
         """Do what is due. Never raises for what an authority does."""
+        self._look()
         now = self._around.clock()
         if self._ask_at() <= now:
             await self._ask()
@@ -138,6 +138,8 @@ class Renewal:
         """Ask the authority for the window in which it wants the certificate renewed."""
         assert self._current
         answer = await self._around.perform(self._task("ask"), ())
+        if answer.failure:
+            self._around.log.info("renewal time not asked", names=self.wanted.names, reason=answer.failure.reason)
         now, summary = self._around.clock(), certificate_summary(self._current)
         window = self._state.window if answer.failure else answer.window
         changed = window != self._state.window
@@ -155,6 +157,7 @@ class Renewal:
 
     async def order(self) -> str:
         """Order a new certificate and have it serve; return why that came to nothing, `""` if it did not."""
+        self._look()
         self._around.log.info("ordering a certificate", names=self.wanted.names, authority=self._options.acme_directory)
         answer = await self._around.perform(self._task("order"), self._around.sockets)
         for note in answer.notes:
@@ -184,7 +187,8 @@ class Renewal:
                 await self._take_back()
                 return AcmeFailure("unfit", f"the new certificate was taken back: {problem}")
         except OSError as error:
-            return AcmeFailure("ours", f"{error.filename}: {error.strerror}; give {self._folder} to the service's user")
+            where = error.filename or self._files.folder
+            return AcmeFailure("ours", f"{where}: {error.strerror}; see that the service's user can write there")
         self._serves(pair)
         return None
 
@@ -194,7 +198,7 @@ class Renewal:
         await self._around.take_up(self.wanted, "")
 
     def _serves(self, pair: CertificatePair) -> None:
-        self._current = pair
+        self._current, self._fits = pair, True
         self._remember(RenewalState(last_attempt=self._around.clock()))
         self._know(pair)
         summary = certificate_summary(pair)

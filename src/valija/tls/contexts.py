@@ -7,14 +7,22 @@
 TLS 1.2 is the least on both sides (RFC 8996). A server context answers every SNI, and none, with its one certificate:
 most mail servers send none, and an `unrecognized_name` alert would cost their mail (RFC 6066 section 3 lets it go on).
 
-Known weakness: loading from memory needs `/proc`, as OpenSSL reads certificates by file name only.
+    context.asking(authorities_pem)                            # the same, asking for a client's certificate
+
+Known weaknesses: loading from memory needs `/proc`, as OpenSSL reads certificates by file name only. A context that
+asks does not tell clients which authorities it means, as Python can't; and what it revoked is not looked up.
 """
 
 import os
 import ssl
 from asyncio import BaseTransport
-from functools import lru_cache
-from typing import Final
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 
 from valija.mail.origin import TlsFacts
 
@@ -28,12 +36,66 @@ class TrustUnusable(ValueError):
     """The file of trusted authorities can't be used; the message names it and the remedy."""
 
 
-def server_context(chain_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
+class ServerContext(ssl.SSLContext):
+    """A context for listeners that knows its certificate. Made by `server_context`."""
+
+    _chain_pem: bytes
+    _key_pem: bytes
+    _asking: tuple[str, "ServerContext"] | None = None
+
+    @cached_property
+    def end_point(self) -> bytes:
+        """What `tls-server-end-point` binds to (RFC 5929 section 4.1), b"" where the certificate has nothing of it.
+
+        That is a digest of the certificate, by the hash of its signature; Ed25519 has none.
+        """
+        leaf = x509.load_pem_x509_certificate(self._chain_pem)
+        try:
+            algorithm = leaf.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            algorithm = None
+        if algorithm is None:
+            return b""
+        is_weak = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
+        digest = hashes.Hash(hashes.SHA256() if is_weak else algorithm)
+        digest.update(leaf.public_bytes(serialization.Encoding.DER))
+        return digest.finalize()
+
+    def asking(self, authorities_pem: str) -> "ServerContext":
+        """Return the same context, but one that asks clients for a certificate of these authorities.
+
+        A client may have none. One of other authorities ends the handshake. Raises ssl.SSLError for what is no PEM.
+        """
+        if self._asking is None or self._asking[0] != authorities_pem:
+            twin = server_context(self._chain_pem, self._key_pem)
+            twin.load_verify_locations(cadata=authorities_pem)
+            twin.verify_mode = ssl.CERT_OPTIONAL
+            self._asking = authorities_pem, twin
+        twin = self._asking[1]
+        if self.sni_callback is not None and twin.sni_callback is None:
+            twin.sni_callback = self._choose_asking(authorities_pem)
+        return twin
+
+    def _choose_asking(self, authorities_pem: str) -> Callable[[Any, str | None, ssl.SSLContext], int | None]:
+        """Return what chooses by the name that a client asks for as this context does, among contexts that ask."""
+
+        def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+            alert: int | None = self.sni_callback(connection, name, context) if self.sni_callback else None
+            chosen = connection.context
+            if isinstance(chosen, ServerContext) and chosen.verify_mode == ssl.CERT_NONE:
+                connection.context = chosen.asking(authorities_pem)
+            return alert
+
+        return choose
+
+
+def server_context(chain_pem: bytes, key_pem: bytes) -> ServerContext:
     """Return a context for listeners. Raises ssl.SSLError where OpenSSL refuses chain or key: see tls/pair for words.
 
     Its session tickets are good with every process forked after it was made.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context._chain_pem, context._key_pem = chain_pem, key_pem
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers(_SERVER_CIPHERS)

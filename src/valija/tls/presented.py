@@ -1,6 +1,6 @@
 """Which certificate does a port present? Asked of the server's own ports after a renewal, as a stranger would ask.
 
-    await presented(Endpoint("0.0.0.0", 587), "mail.example.org", starttls=True)     # SHA-256 of the certificate, in hex
+    await presented(Endpoint("0.0.0.0", 587), "mail.example.org", starttls=True)    # SHA-256 of the certificate, in hex
 
 It says EHLO and STARTTLS where the port speaks in clear first, shakes hands whatever the certificate is, and hangs up.
 """
