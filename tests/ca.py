@@ -65,7 +65,7 @@ class CertificateAuthority:
     def issue(
         self, *names: str, days: tuple[float, float] = (-1, 90), key: Key | None = None, common_name: str = ""
     ) -> Issued:
-        """Issue a certificate for host names and IP addresses; `common_name` alone makes one without any SAN."""
+        """Issue a certificate for host names, IP and mail addresses; `common_name` alone makes one without any SAN."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or names[0])])
         builder = _builder(subject, self._name, key, days)
@@ -90,6 +90,8 @@ def key_pem(key: Key, passphrase: bytes = b"") -> bytes:
 
 
 def _general(name: str) -> x509.GeneralName:
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

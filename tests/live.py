@@ -50,10 +50,18 @@ def as_toml(settings: Settings) -> str:
     """Write settings of plain values and one level of tables. A JSON string, number, boolean or array is TOML too."""
     plain = {key: value for key, value in settings.items() if not isinstance(value, Mapping)}
     tables = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    lines = [f"{key} = {_value(value)}" for key, value in plain.items()]
     for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+        lines += ["", f"[{name}]", *(f"{key} = {_value(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, Mapping):  # a table in a list of them
+        return "{" + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value)
 
 
 def overlay(below: Settings, above: Settings) -> dict[str, Any]:

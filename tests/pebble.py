@@ -8,7 +8,8 @@
         pebble.root_pem()                                         # what its certificates are trusted by
 
 It validates at once, and refuses `refused_nonces` percent of good nonces on purpose. `dns` names another server to ask
-than its own. After `stop()` and `start()` it has forgotten every account, and has a new root.
+than its own, `http_port` where challenges are looked for instead of port 80. After `stop()` and `start()` it has
+forgotten every account, and has a new root.
 """
 
 import json
@@ -35,10 +36,10 @@ _DEADLINE = 20.0  # seconds
 class LivePebble:
     """The authority between `__enter__` and `__exit__`."""
 
-    def __init__(self, *, refused_nonces: int = 5, dns: str = "") -> None:
+    def __init__(self, *, refused_nonces: int = 5, dns: str = "", http_port: int = 0) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pebble-", dir="/tmp"))
         self.folder.chmod(0o755)
-        self.http_port, self.tls_port = free_port(), free_port()
+        self.http_port, self.tls_port = http_port or free_port(), free_port()
         self._port, self._management, self._dns_port, self._dns_management = (free_port() for _ in range(4))
         self._dns = dns or f"127.0.0.1:{self._dns_port}"
         self._refused_nonces = refused_nonces
@@ -154,12 +155,10 @@ class LivePebble:
         return self._get(f"https://127.0.0.1:{self._management}/roots/0")
 
     def resolve(self, name: str, *addresses: str) -> None:
-        """Say which addresses a name has."""
-        self.set_dns("add-a", {"host": f"{name}.", "addresses": list(addresses)})
-
-    def txt(self, name: str) -> None:
-        """Forget a TXT record."""
-        self.set_dns("clear-txt", {"host": f"{name}."})
+        """Say which addresses a name has; without any it is 127.0.0.1 again."""
+        self.set_dns("clear-a", {"host": f"{name}."})
+        if addresses:
+            self.set_dns("add-a", {"host": f"{name}.", "addresses": list(addresses)})
 
     def set_dns(self, action: str, values: dict[str, Any]) -> None:
         request = urllib.request.Request(f"{self.dns_management}/{action}", json.dumps(values).encode())

@@ -13,9 +13,11 @@ import random
 import resource
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +43,7 @@ from valija.receive.listener import Listener
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
 from valija.tls.certificates import CertificateFaults
+from valija.tls.clients import ClientAuthorities
 from valija.tls.sni import Certificates
 from valija.wiring import Delivery, Household, build_backend, build_site, report_content, set_pace
 
@@ -151,7 +154,8 @@ class Worker:
         )
         users = SystemUsers(is_system_user, time.monotonic)
         set_pace(config, self._protection)
-        backend = await build_backend(config, accounts, self._protection, log)
+        self._clients = ClientAuthorities(config.sasl.external_ca_file, log)
+        backend = await build_backend(config, accounts, users, self._protection, log)
         self._house = Household(accounts, users, backend, signer, self._scheduler, self._store.spool, log)
         self._delivering = asyncio.create_task(self._scheduler.run())
         for role in config.listeners:
@@ -161,9 +165,14 @@ class Worker:
 
     async def _listen_as(self, role: Role) -> None:
         site = build_site(self._config, role, self._house)
-        listener = Listener(site, lambda: self._certificates.context, self._counter, _session_limit())
+        listener = Listener(site, partial(self._context_for, role), self._counter, _session_limit())
         await listener.serve(self._sockets[role])
         self._listeners[role] = listener
+
+    def _context_for(self, role: Role) -> ssl.SSLContext:
+        """The context for a handshake that begins now: only mail users are asked for a certificate of theirs."""
+        context = self._certificates.context
+        return context if role == "smtpd" else self._clients.asking(context)
 
     async def _end(self) -> None:
         """Stop taking mail, let what runs end, and leave the rest in the queue."""
@@ -242,7 +251,9 @@ class Worker:
     async def _change_backend(self, config: Config) -> None:
         """Ask somebody else about logins; sessions that are open may go on asking the old one for a while."""
         former = self._house.backend
-        backend = await build_backend(config, self._house.accounts, self._protection, self._log)
+        house = self._house
+        backend = await build_backend(config, house.accounts, house.users, self._protection, self._log)
+        self._clients = ClientAuthorities(config.sasl.external_ca_file, self._log)
         self._house = replace(self._house, backend=backend)
         self._log.info("logins are judged by another", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)

@@ -224,9 +224,9 @@ def first_changeable(path: str | os.PathLike[str], account: Account) -> str | No
             status = os.lstat(part)
         except OSError:
             return None
-        if stat.S_ISLNK(status.st_mode):
-            continue  # its own mode means nothing: it is its folder that can be written to
-        if status.st_uid == account.uid or (_may_write(status, account) and not status.st_mode & stat.S_ISVTX):
+        # A link's mode means nothing. In a sticky folder everybody may write, and replace only what is theirs.
+        is_open = not stat.S_ISLNK(status.st_mode) and not status.st_mode & stat.S_ISVTX
+        if status.st_uid == account.uid or (is_open and _may_write(status, account)):
             return part
     return None
 

@@ -76,11 +76,16 @@ class Renewing:
         self._keeper.use(config.tls, config.hostname, config.data_dir, sockets)
 
     async def run(self, supervisor: Supervisor) -> None:
-        """Renew what falls due, once the workers are ready."""
+        """Renew what falls due, from when the workers are ready until the server stops."""
         self._supervisor = supervisor
         await supervisor.ready.wait()
         self.use_what_is_in_force()
-        await self._keeper.run()
+        keeping = asyncio.create_task(self._keeper.run())
+        try:
+            await supervisor.stopping.wait()
+        finally:
+            keeping.cancel()  # now, not after the sessions have ended: an order has something to clean up
+            await asyncio.gather(keeping, return_exceptions=True)
 
     async def _on_renew(self, arguments: Arguments) -> list[Renewed]:
         try:

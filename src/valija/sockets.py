@@ -1,7 +1,8 @@
 """Binding the listeners' sockets, one per worker and address, before privileges are dropped.
 
 The supervisor keeps every socket open as long as it lives: connections that wait in the backlog of a worker that died
-are accepted by its successor. SO_REUSEPORT lets the kernel share an address's clients out among the workers.
+are accepted by its successor. SO_REUSEPORT lets the kernel share an address's clients out among the workers; a socket
+that was handed to us is one for all of them.
 """
 
 import errno
@@ -17,12 +18,22 @@ class PortTaken(Exception):
     """An address can't be bound; the message says which, why, and what to do."""
 
 
-def bind_all(listeners: Mapping[str, Sequence[Endpoint]], workers: int) -> list[BoundSockets]:
-    """Return, for each worker, its sockets by role. Raises PortTaken, and then nothing stays bound."""
+def bind_all(
+    listeners: Mapping[str, Sequence[Endpoint]], workers: int, handed: Mapping[tuple[str, Endpoint], int] | None = None
+) -> list[BoundSockets]:
+    """Return, for each worker, its sockets by role. Raises PortTaken, and then nothing stays bound.
+
+    `handed` are descriptors of sockets that were bound by others (valija/systemd/activation): all workers accept from
+    the one.
+    """
     bound: list[BoundSockets] = [{role: [] for role in listeners} for _ in range(workers)]
+    shared = {descriptor: _taken_over(descriptor) for descriptor in {*(handed or {}).values()}}
     try:
         for role, endpoints in listeners.items():
             for endpoint in filter(_is_possible, endpoints):
+                if handed and (role, endpoint) in handed:
+                    _share(shared[handed[role, endpoint]], role, bound)
+                    continue
                 _probe(role, endpoint)
                 for worker in bound:
                     worker[role].append(_bind(f"[{role}] listen", endpoint, shared=True))
@@ -30,6 +41,18 @@ def bind_all(listeners: Mapping[str, Sequence[Endpoint]], workers: int) -> list[
         close_all(bound)
         raise
     return bound
+
+
+def _taken_over(descriptor: int) -> socket.socket:
+    taken = socket.socket(fileno=descriptor)
+    taken.setblocking(False)
+    return taken
+
+
+def _share(taken: socket.socket, role: str, bound: Sequence[BoundSockets]) -> None:
+    for worker in bound:
+        if taken not in worker[role]:  # one for both families stands for two places
+            worker[role].append(taken)
 
 
 def bind_challenges(setting: str, endpoints: Sequence[Endpoint]) -> list[socket.socket]:
@@ -93,7 +116,7 @@ def _bind(setting: str, endpoint: Endpoint, *, shared: bool) -> socket.socket:
 def _explain(setting: str, endpoint: Endpoint, error: OSError) -> str:
     remedies = {
         "EADDRINUSE": "another program uses it: stop that one, or choose another port",
-        "EACCES": "ports below 1024 need root: start valija as root, or by its systemd unit",
+        "EACCES": "ports below 1024 need root: start valija as root, or by its unit (valija systemd install)",
         "EADDRNOTAVAIL": "this machine has no such address: correct it, or use 0.0.0.0 or [::]",
     }
     name = errno.errorcode.get(error.errno or 0, "")

@@ -18,6 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, with_fixed_settings
 from valija.auth import known_networks
 from valija.auth.database import AccountsUnusable, open_database
@@ -25,6 +27,7 @@ from valija.auth.protection import SharedLogins
 from valija.config import MACHINE, Config, find, parse, read_text, reload_fault, trust_fault
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log, take_in_libraries
+from valija.mail.endpoint import Endpoint
 from valija.privileges import (
     Account,
     PrivilegeError,
@@ -40,6 +43,8 @@ from valija.receive.admission import SessionTable
 from valija.renewing import Renewing
 from valija.sockets import BoundSockets, PortTaken, bind_all, bind_challenges, close_all
 from valija.supervisor import Supervisor
+from valija.systemd.activation import handed_sockets, place
+from valija.systemd.notify import ServiceManager
 from valija.tls.certificates import CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
 from valija.tls.sni import Certificates, alone
@@ -77,7 +82,8 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     account = _service_account(config, log)
     pairs = _read_files(config)
     prepare_data_dir(config.data_dir, account or _this_user())
-    bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers)
+    config, handed = _take_handed(config, log)
+    bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers, handed)
     held.callback(close_all, bound)
     challenge_sockets = _bind_challenges(config, log)
     if account:
@@ -91,6 +97,26 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     known_networks.prepare(config.known_networks_file, time.time(), log)
     ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
     return asyncio.run(_supervise(config, path, bound, challenge_sockets, ground))
+
+
+def _take_handed(config: Config, log: Log) -> tuple[Config, dict[tuple[str, Endpoint], int]]:
+    """Return where the server listens with the sockets that systemd has bound for it, and their descriptors."""
+    handed = handed_sockets(os.environ, os.getpid())
+    placed = place(handed, {role: options.listen for role, options in config.listeners.items()})
+    for each in placed.unused:
+        os.close(each.descriptor)
+        remedy = "take it out of the socket unit, or name its address in a listen of the configuration"
+        if each.endpoint in config.tls.challenge_listen:
+            remedy = "take it out of the socket unit: the server binds it itself, and listens only while it needs to"
+        log.warning("a socket that was passed in is for no listener", socket=str(each), remedy=remedy)
+    listeners = {}
+    for role, options in config.listeners.items():
+        if placed.listen[role] != options.listen:
+            listen = [str(endpoint) for endpoint in placed.listen[role]]
+            log.warning("listening where sockets were passed in", setting=f"[{role}] listen", listen=listen)
+        listeners[str(role)] = msgspec.structs.replace(options, listen=placed.listen[role])
+    sockets = {key: each.descriptor for key, each in placed.sockets.items()}
+    return msgspec.structs.replace(config, **listeners), sockets
 
 
 def _bind_challenges(config: Config, log: Log) -> list[socket.socket]:
@@ -156,6 +182,7 @@ async def _supervise(
         handlers=renewing.handlers,
         log=ground.log,
         buffer=ground.buffer,
+        manager=ServiceManager.from_environment(os.environ, os.getpid()),
     )
     with flushed_often(ground.buffer):
         chores = [asyncio.create_task(chore) for chore in (standing.keep_fresh(), renewing.run(supervisor))]

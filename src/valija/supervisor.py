@@ -2,9 +2,9 @@
 
     root: bind the sockets, read the key files  ->  become `user` for good  ->  fork one process per worker
 
-It does no mail itself. It restarts a worker that dies (more slowly when it keeps dying), hosts the control socket,
-passes SIGHUP and SIGTERM on, and leaves last, 30 seconds after SIGTERM at most. The sockets stay open here, so
-that connections waiting for a dead worker are accepted by its successor.
+It does no mail itself. It restarts a worker that dies (more slowly when it keeps dying), ends one that hangs
+(valija/watchdog), hosts the control socket, passes SIGHUP and SIGTERM on, and leaves last, 30 seconds after SIGTERM at
+most. The sockets stay open here, so that connections waiting for a dead worker are accepted by its successor.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ from valija.config import Config
 from valija.logs import Log, LogBuffer
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets, close_all
+from valija.systemd.notify import ServiceManager
+from valija.watchdog import LOOK_INTERVAL, PATIENCE, Watch
 
 STOP_PATIENCE: Final = 25.0  # seconds for the workers to end their sessions and attempts
 LAST_CALL: Final = 29.0  # after which a worker that still runs is killed
@@ -58,6 +60,7 @@ class _Worker:
     certificates: list[str] = field(default_factory=list)  # fingerprints of what it serves, once it has told
     has_told: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: str = ""
+    is_condemned: bool = False  # it hangs, and was sent SIGKILL
 
     @property
     def status(self) -> WorkerStatus:
@@ -70,6 +73,7 @@ class Supervisor:
 
     `read_configuration` reads it anew, as text, and raises what is wrong with it; `in_force` tells which one holds, and
     `certificates` what serves. `handlers` are more commands for the control socket. `ready` is set when mail is taken.
+    `manager` hears how it goes; a worker that is silent for `patience` seconds is ended.
     """
 
     def __init__(
@@ -84,8 +88,13 @@ class Supervisor:
         handlers: Mapping[str, Handler],
         log: Log,
         buffer: LogBuffer,
+        manager: ServiceManager,
+        patience: float = PATIENCE,
     ) -> None:
         self._buffer = buffer
+        self._manager = manager
+        self._look_interval = min(LOOK_INTERVAL, patience / 4, manager.watchdog / 4 or LOOK_INTERVAL)
+        self._silence = Watch(patience, time.monotonic, self._look_interval)
         self._since = time.time()
         self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
         self._table = SessionTable.shared(len(bound))
@@ -115,25 +124,36 @@ class Supervisor:
         else:
             await self._control.start()
             self._log.info("ready", pid=os.getpid(), workers=[worker.pid for worker in self._workers])
+            self._manager.ready(self._in_words())
+            watching = asyncio.create_task(self._watch_over())
             self.ready.set()
             await self._stop.wait()
+            watching.cancel()
             await self._control.close()
         await self._end()
         return 1 if self._failed else 0
+
+    @property
+    def stopping(self) -> asyncio.Event:
+        """Set when the server has been told to stop."""
+        return self._stop
 
     # What the control socket asks
 
     def reload(self) -> list[str]:
         """Pass a new configuration on; on any fault keep the old one. Returns the faults."""
+        self._manager.reloading(time.monotonic_ns())
         try:
             text = self._read_configuration()
         except Exception as error:
             faults = str(error).splitlines() or [type(error).__name__]
             for fault in faults:
                 self._log.error("reload refused, the configuration in force stays", fault=fault)
+            self._manager.ready(f"{self._in_words()}; reload refused: {faults[0]}")
             return faults
         self._tell({"do": "reload", "text": text})
         self._log.info("reloaded")
+        self._manager.ready(self._in_words())
         return []
 
     async def _on_reload(self, _: Arguments) -> None:
@@ -156,6 +176,9 @@ class Supervisor:
             lost_log_lines=self._buffer.lost + sum(worker.lost_log_lines for worker in self._workers),
             certificates=self._certificates(),
         )
+
+    def _in_words(self) -> str:
+        return f"{self._in_force().hostname} serves, workers: {len(self._workers)}"
 
     async def certificates_of_workers(self) -> dict[int, list[str]]:
         """Have every worker look at its certificates now; return the fingerprints that each one serves.
@@ -183,6 +206,8 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         worker.is_ready.clear()
         worker.gone.clear()
+        worker.is_condemned = False
+        self._silence.expect(worker.number)
         worker.started = asyncio.get_running_loop().time()
         worker.since = time.time()
         keep = {each.fileno() for sockets in worker.sockets.values() for each in sockets} | {theirs.fileno()}
@@ -197,6 +222,7 @@ class Supervisor:
 
     async def _listen(self, worker: _Worker, channel: Channel) -> None:
         async for message in channel.messages():
+            self._silence.heard(worker.number)
             match message.get("is"):
                 case "ready":
                     worker.is_ready.set()
@@ -228,6 +254,23 @@ class Supervisor:
 
     # Ends
 
+    async def _watch_over(self) -> None:
+        """End workers that hang; where none does, tell the service manager. One that cannot be ended is its to end."""
+        while True:
+            await asyncio.sleep(self._look_interval)
+            overdue = self._silence.overdue()
+            for number, seconds in overdue.items():
+                self._condemn(self._workers[number], seconds)
+            if not overdue:
+                self._manager.alive(time.monotonic())
+
+    def _condemn(self, worker: _Worker, silence: float) -> None:
+        if worker.is_condemned or not worker.pid:
+            return
+        worker.is_condemned = True
+        self._log.error("worker killed, it hangs", worker=worker.number, pid=worker.pid, silent=f"{silence:.0f} s")
+        os.kill(worker.pid, signal.SIGKILL)
+
     def _watch(self, worker: _Worker, pidfd: int) -> None:
         loop = asyncio.get_running_loop()
 
@@ -243,6 +286,7 @@ class Supervisor:
         worker.gone.set()
         worker.has_told.set()
         worker.channel = None
+        self._silence.forget(worker.number)
         was_ready = worker.is_ready.is_set()
         if self._stop.is_set():
             return
@@ -268,6 +312,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         self._stop.set()
+        self._manager.stopping()
         self._log.info("stopping")
         running = [worker for worker in self._workers if worker.pid and not worker.gone.is_set()]
         close_all([worker.sockets for worker in self._workers])  # or clients would go on to join their backlogs

@@ -18,7 +18,10 @@ from typing import Final
 
 from valija.auth.accounts import Accounts
 from valija.auth.backend import AuthBackend
+from valija.auth.chain import ChainedBackend
 from valija.auth.dovecot import DovecotBackend
+from valija.auth.external import ExternalBackend
+from valija.auth.identities import LoginOf, account_logins, system_logins
 from valija.auth.local import AccountsBackend
 from valija.auth.password import Passwords
 from valija.auth.protection import LoginProtection, account_name, system_name
@@ -88,16 +91,33 @@ def build_site(config: Config, role: Role, house: Household) -> Site:
     )
 
 
-async def build_backend(config: Config, accounts: Accounts, protection: LoginProtection, log: Log) -> AuthBackend:
+async def build_backend(
+    config: Config, accounts: Accounts, users: SystemUsers, protection: LoginProtection, log: Log
+) -> AuthBackend:
     """Return who tells whether a login is right; waits for it a little, so that the first EHLO can name mechanisms."""
     if config.sasl.type == "dovecot":
         dovecot = DovecotBackend(config.sasl.path, log)
         await dovecot.connected(_DOVECOT_PATIENCE)
         # Dovecot has a memory of its own (auth_cache_size); ours would hide that it is away, or has barred somebody.
-        return protection.guard(dovecot, name=system_name, remembers=False)
+        beside = _with_others(dovecot, config, system_logins(accounts, users, frozenset(config.domains)), log)
+        return protection.guard(beside, name=system_name, remembers=False)
     threads = max(1, (os.cpu_count() or 1) // config.workers)
-    embedded = AccountsBackend(accounts, Passwords(threads, good=protection.good))
-    return protection.guard(embedded, name=account_name, remembers=False)  # its memory is bound to the stored hash
+    passwords = Passwords(threads, good=protection.good)
+    embedded = AccountsBackend(accounts, passwords, binds=config.sasl.scram_channel_binding)
+    beside = _with_others(embedded, config, account_logins(accounts), log)
+    return protection.guard(beside, name=account_name, remembers=False)  # its memory is bound to the stored hash
+
+
+def _with_others(backend: AuthBackend, config: Config, login_of: LoginOf, log: Log) -> AuthBackend:
+    """Return a back end and what is configured beside it: tokens, client certificates."""
+    others: list[AuthBackend] = []
+    if config.sasl.oauth.sources:
+        from valija.auth.oauth import oauth_backend  # with its HTTP client, which few need and is slow to import
+
+        others.append(oauth_backend(config.sasl.oauth, login_of, log))
+    if config.sasl.external_ca_file:
+        others.append(ExternalBackend(login_of))
+    return ChainedBackend(*others, backend) if others else backend
 
 
 def set_pace(config: Config, protection: LoginProtection) -> None:

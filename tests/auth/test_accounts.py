@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from valija.auth import accounts as accounts_module
 from valija.auth.accounts import AccountError, Accounts, canonical_address, canonical_login
-from valija.auth.database import AccountsUnusable
+from valija.auth.database import APPLICATION_ID, AccountsUnusable
 from valija.auth.password import ARGON2, PasswordRefused
+from valija.smtp.sasl_scram import ScramKeys
 
 ALICE, BOB = "alice@example.org", "bob@example.org"
 
@@ -22,6 +24,7 @@ ALICE, BOB = "alice@example.org", "bob@example.org"
 @pytest.fixture(autouse=True)
 def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts_module, "hash_password", lambda password: f"hash of {password}")
+    monkeypatch.setattr(accounts_module, "SCRAM_ITERATIONS", 4096)
 
 
 @pytest.fixture
@@ -384,6 +387,102 @@ def test_without_create_a_question_waits_for_the_file_to_be_sound(file: Path, ac
         waiting.exists(ALICE)
     file.write_bytes(sound)
     assert waiting.exists(ALICE)
+
+
+# Keys of SCRAM, and files from before there were any
+
+_OLD_SCHEMA = f"""
+    CREATE TABLE account (key TEXT PRIMARY KEY, hash TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE alias (
+        key TEXT NOT NULL, target TEXT NOT NULL, target_key TEXT NOT NULL, PRIMARY KEY (key, target)
+    ) WITHOUT ROWID;
+    CREATE INDEX alias_target ON alias (target_key);
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = 1;
+    PRAGMA journal_mode = WAL;
+    INSERT INTO account VALUES ('alice@example.org', 'hash of x');
+    INSERT INTO alias VALUES ('sales@example.org', 'alice@example.org', 'alice@example.org');
+"""
+
+
+def write_old(file: Path) -> None:
+    connection = apsw.Connection(str(file))
+    connection.execute(_OLD_SCHEMA).fetchall()
+    connection.close()
+
+
+def keys_of_alice(accounts: Accounts) -> ScramKeys:
+    keys = accounts.scram_keys(ALICE)
+    assert keys is not None
+    return keys
+
+
+def test_keys_come_and_go_with_the_password(accounts: Accounts) -> None:
+    accounts.add(ALICE, "one")
+    first = keys_of_alice(accounts)
+    assert first == ScramKeys.of(b"one", first.salt, 4096)
+    accounts.set_password(ALICE, "two")
+    second = keys_of_alice(accounts)
+    assert second == ScramKeys.of(b"two", second.salt, 4096)
+    assert second.salt != first.salt
+    accounts.remove(ALICE)
+    assert accounts.scram_keys(ALICE) is None
+    assert accounts.all_have_scram_keys()
+
+
+def test_a_file_of_an_older_version_is_brought_up_to_date(file: Path) -> None:
+    write_old(file)
+    accounts = Accounts(file, create=False)
+    assert accounts.list() == (ALICE,)
+    assert accounts.aliases() == {"sales@example.org": (ALICE,)}
+    assert accounts.password_hash(ALICE) == "hash of x"
+    assert accounts.without_scram_keys() == {ALICE}
+    assert not accounts.all_have_scram_keys()
+    assert len(accounts.salt_key()) == 32
+    assert Accounts(file).salt_key() == accounts.salt_key()
+    fresh = Accounts(file.with_name("fresh"))
+    schema = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
+    assert _normal(accounts._rows(schema)) == _normal(fresh._rows(schema))
+
+
+def _normal(schema: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    return [tuple(" ".join(str(each).split()) for each in row) for row in schema]
+
+
+def test_keys_are_added_to_the_password_that_was_verified_and_no_other(file: Path) -> None:
+    write_old(file)
+    accounts = Accounts(file)
+    accounts.add_scram_keys(ALICE, "hash of another", "another")
+    assert accounts.scram_keys(ALICE) is None
+    accounts.add_scram_keys(ALICE, "hash of x", "x")
+    keys = keys_of_alice(accounts)
+    assert keys == ScramKeys.of(b"x", keys.salt, 4096)
+    accounts.add_scram_keys(ALICE, "hash of x", "x")
+    assert accounts.scram_keys(ALICE) == keys
+
+
+def _open_old(file: Path) -> None:
+    assert Accounts(file).list() == (ALICE,)
+
+
+def test_many_may_bring_it_up_to_date_at_once(file: Path) -> None:
+    write_old(file)
+    processes = [multiprocessing.get_context("spawn").Process(target=_open_old, args=(file,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0] * 4
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(file: Path) -> None:
+    write_old(file)
+    apsw.Connection(str(file)).execute("CREATE TABLE salt_key (taken)")
+    with pytest.raises(AccountsUnusable, match="salt_key"):
+        Accounts(file)
+    found = apsw.Connection(str(file))
+    assert found.pragma("user_version") == 1
+    assert len(found.execute("PRAGMA table_info(account)").fetchall()) == 2
 
 
 def test_folder_that_is_missing(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def stored_hash(here: Here, address: str) -> str | None:
 def test_an_account_is_added_listed_changed_and_removed(here: Here) -> None:
     added = here.json("user", "add", "Alice@EXAMPLE.org.", "--password-stdin", text="correct horse\n")
     assert added == {"address": "alice@example.org", "added": True}
-    assert here.json("user", "list") == [{"address": "alice@example.org"}]
+    assert here.json("user", "list") == [{"address": "alice@example.org", "scram": True}]
     before = stored_hash(here, "alice@example.org")
     changed = here.json("user", "passwd", "alice@example.org", "--password-stdin", text="battery staple\n")
     assert changed == {"address": "alice@example.org", "changed": True}

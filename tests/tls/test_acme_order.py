@@ -1,11 +1,13 @@
 """Orders as the authority sees them, and its answers as an administrator is told them (RFC 8555, 9773)."""
 
+import base64
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -30,8 +32,9 @@ def authority() -> Iterator[AcmeStub]:
 
 
 @pytest.fixture
-def order(authority: AcmeStub, tmp_path: Path) -> Callable[..., AcmeAnswer]:
-    """Run a task at the stub; settings are laid over those that reach it."""
+def order(authority: AcmeStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AcmeAnswer]:
+    """Run a task at the stub, whose orders are ready at once; settings are laid over those that reach it."""
+    monkeypatch.setattr("acme.client.time", SimpleNamespace(sleep=lambda _: None))
 
     def run_one(what: Any = "order", *, current_pem: str = "", **settings: Any) -> AcmeAnswer:
         options = TlsOptions(certificate="acme", acme_directory=authority.directory, acme_ca_file=authority.ca_file)
@@ -158,8 +161,6 @@ def test_window(order: Callable[..., AcmeAnswer], authority: AcmeStub) -> None:
 
 
 def _number(text: str) -> int:
-    import base64
-
     return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big", signed=True)
 
 

@@ -10,14 +10,14 @@
 Each question goes to the file, so that a command's change counts at once in every process. Addresses are kept and
 compared as mail/address says: local parts in ASCII case folding and without a subaddress, domains as A-labels.
 
-A password is stored twice: as argon2id hash, for mechanisms that send it, and as the keys of SCRAM (RFC 5802), for those
-that do not. An account that an older version made has no keys until its password is set anew, or a login with it comes.
+A password is stored twice: as argon2id hash, for mechanisms that send it, and as the keys of SCRAM (RFC 5802), for
+those that do not. An account that an older version made has no keys until its password is set or used once more.
 
 An alias comes before an account of the same address; where it names that account among its targets, a copy stays.
 
-Known weaknesses: who steals the file guesses passwords at the keys of SCRAM, which cost less to try than argon2id. A file
-that is replaced, not written to, is seen after a restart only. Which domains are hosted is not
-known here: a target elsewhere is an address like any other.
+Known weaknesses: who steals the file guesses passwords at the keys of SCRAM, which cost less to try than argon2id. A
+file that is replaced, not written to, is seen after a restart only. Which domains are hosted is not known here: a
+target elsewhere is an address like any other.
 """
 
 import secrets

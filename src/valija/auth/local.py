@@ -83,7 +83,7 @@ class AccountsBackend:
 
     async def _add_scram_keys(self, login: str, stored: str, password: bytes) -> None:
         """Give a login keys that it lacks. Where that can't be, it is tried again at the next one."""
-        with contextlib.suppress(AccountsUnusable):
+        with contextlib.suppress(AccountsUnusable, ValueError):
             if self._accounts.scram_keys(login) is None:
                 await asyncio.to_thread(_add_scram_keys, self._accounts, login, stored, password.decode())
 

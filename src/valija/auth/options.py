@@ -10,16 +10,45 @@ INET: Final = "inet:"
 _LONGEST_PATH: Final = 107  # octets, what Linux takes
 
 
+class OauthOptions(msgspec.Struct, frozen=True):
+    """Logins by tokens: who issues them, for whom they have to be, and how it is told which are good.
+
+    That is one of `jwks_url`, `jwks_file` and `introspection_url`; without any there are none. `login_claim` names who
+    logs in. `client_id` and `client_secret_file` are what we introspect as; `ca_file` is what the issuer's certificate
+    is verified by, `""`: the system's authorities.
+    """
+
+    issuer: str = ""
+    audience: str = ""
+    login_claim: str = "email"
+    jwks_url: str = ""
+    jwks_file: str = ""
+    introspection_url: str = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    ca_file: str = ""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """How it is told which tokens are good: one place, where it is well configured."""
+        return tuple(place for place in (self.jwks_url, self.jwks_file, self.introspection_url) if place)
+
+
 class SaslOptions(msgspec.Struct, frozen=True):
     """The back end. `path` belongs to `dovecot`: a socket's path, or `inet:127.0.0.1:12345`.
 
-    `pam_service` belongs to `pam`. `failed_login_limit` is how many wrong passwords for one login strangers have within an hour (0: no limit).
+    `pam_service` belongs to `pam`. `failed_login_limit` is how many wrong passwords for one login strangers have
+    within an hour (0: no limit). `scram_channel_binding` belongs to `accounts`. A client's certificate is good for a
+    login where an authority of `external_ca_file` has issued it (`""`: none is asked for).
     """
 
     type: Literal["accounts", "dovecot", "pam"] = "accounts"
     path: str = "/run/dovecot/auth-client"
     pam_service: str = pam_service.DEFAULT
     failed_login_limit: int = 10
+    scram_channel_binding: bool = True
+    external_ca_file: str = ""
+    oauth: OauthOptions = OauthOptions()
 
 
 def socket_fault(path: str) -> tuple[str, str] | None:

@@ -131,8 +131,9 @@ class PamBackend:
             return Unavailable(verdict.detail or "PAM gave no answer")
         if verdict.detail:
             self._log.warning("PAM lets nobody in", login=claimed, reason=verdict.detail)
-        left = asked + PATIENCE - asyncio.get_running_loop().time()
-        await self._sleep(max(0.0, min(verdict.delay, left)))
+        # From the question on, so that the time tells nothing of whether there is such a user.
+        spent = asyncio.get_running_loop().time() - asked
+        await self._sleep(max(0.0, min(verdict.delay, PATIENCE) - spent))
         return Wrong(claimed)
 
 

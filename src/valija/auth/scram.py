@@ -2,9 +2,9 @@
 
     scram = Scram(accounts)
     exchange = scram.start("SCRAM-SHA-256", facts)
-    await exchange.respond(b"n,,n=alice@example.org,r=rOprNGfwEbeRWgbNEkqO")    # Challenge(b"r=rOprN...,s=...,i=100000")
-    await exchange.respond(b"c=biws,r=rOprN...,p=...")                          # Challenge(b"v=...")
-    await exchange.respond(b"")                                                 # Success("alice@example.org")
+    await exchange.respond(b"n,,n=alice@example.org,r=rOprNGfwEb")    # Challenge(b"r=rOprNGfwEb...,s=...,i=100000")
+    await exchange.respond(b"c=biws,r=rOprNGfwEb...,p=...")           # Challenge(b"v=...")
+    await exchange.respond(b"")                                       # Success("alice@example.org")
 
 The server's work is a few HMACs, done at once: the passes over the password are the client's. What the server proves in
 turn goes out as a challenge, since a reply of SMTP's has no room for it (RFC 4954 section 4), and is answered by an

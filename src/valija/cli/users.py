@@ -58,8 +58,8 @@ def add_to(main: click.Group) -> None:
     def list_users(call: Call) -> None:
         """List the accounts."""
         with opened_accounts(call.enter()) as accounts:
-            addresses = accounts.list()
-        call.answer([{"address": address} for address in addresses], addresses)
+            addresses, without = accounts.list(), accounts.without_scram_keys()
+        call.answer([{"address": address, "scram": address not in without} for address in addresses], addresses)
 
 
 @contextlib.contextmanager

@@ -28,18 +28,17 @@ def _faults_of(table: str, wanted: CertificateOptions, config: Config, seen: dic
     if not wanted.names:
         yield (
             Setting(table, "names"),
-            Fault(None, "it says for which hosts it is", 'write names = ["smtp.example.net"]'),
+            Fault(None, "it is not said for which hosts it is", 'write names = ["smtp.example.net"]'),
         )
         return
     if wanted.certificate == "files":
         yield from _missing_files(table, wanted)
     if wanted.certificate == "acme":
         yield from _not_for_an_authority(table, wanted, config)
-    if wanted.names[0] in seen:
-        where = Setting(seen[wanted.names[0]], "")
-        what = f"the certificate in {where} is for {wanted.names[0]} already"
-        yield Setting(table, "names"), Fault([*wanted.names], what, "put the other names there, or begin with another")
-    seen[wanted.names[0]] = table
+    for name in wanted.names:
+        if (where := seen.setdefault(name, table)) != table:
+            what = f"the certificate in {Setting(where, '')} is for {name} already"
+            yield Setting(table, "names"), Fault([*wanted.names], what, "name each host once")
 
 
 def _missing_files(table: str, wanted: CertificateOptions) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from valija.config.certificates import check_certificates
 from valija.config.document import Document
 from valija.config.faults import Setting, SettingFault
 from valija.config.model import Config
+from valija.config.tokens import check_tokens
 from valija.mail.endpoint import Endpoint
 from valija.mail.fault import Fault
 from valija.policy.ourselves import Ourselves, relayhost_fault
@@ -20,6 +21,7 @@ def check(document: Document, config: Config, is_local_address: Callable[[str], 
     """Refuse settings that contradict each other."""
     _check_listeners(document, config)
     check_certificates(document, config)
+    check_tokens(document, config)
     _check_durations(document, config)
     _check_relayhost(document, config, is_local_address)
 

@@ -38,6 +38,7 @@ from valija.config.readers import (
     text,
     user,
 )
+from valija.config.tokens import read_oauth
 from valija.deliver.options import SmtpOptions
 from valija.dns.options import DnsOptions, parse_nameserver
 from valija.mail.endpoint import Endpoint
@@ -93,7 +94,7 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         smtpd=_smtpd(document.table("smtpd")),
         submission=_listener(document.table("submission"), 587),
         submissions=_listener(document.table("submissions"), 465),
-        sasl=_sasl(document.table("sasl"), folder),
+        sasl=_sasl(document.table("sasl"), folder, facts.trust_fault),
         tls=_tls(document, folder),
         smtp=_smtp(smtp, folder, facts.trust_fault),
         relayhost=smtp.read("relayhost", parsed(parse_relayhost), None),
@@ -144,13 +145,17 @@ def _listener(table: Table, port: int) -> ListenerOptions:
     )
 
 
-def _sasl(table: Table, folder: Path) -> SaslOptions:
+def _sasl(table: Table, folder: Path, trust_fault: Callable[[str], tuple[str, str] | None]) -> SaslOptions:
     default = SaslOptions()
+    trusted = judged(path(folder), lambda written: trust_fault(written) if written else None)
     return SaslOptions(
         type=_choose(table, "type", ("accounts", "dovecot", "pam"), default.type),
         path=table.read("path", _dovecot_socket(folder), default.path),
         pam_service=table.read("pam_service", judged(text, name_fault), default.pam_service),
         failed_login_limit=table.read("failed_login_limit", number(0, 10_000), default.failed_login_limit),
+        scram_channel_binding=table.read("scram_channel_binding", flag, default.scram_channel_binding),
+        external_ca_file=table.read("external_ca_file", trusted, default.external_ca_file),
+        oauth=read_oauth(table, folder, trusted),
     )
 
 

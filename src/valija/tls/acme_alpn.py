@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID, ObjectIdentifier
+from cryptography.x509.oid import ObjectIdentifier
 
 from valija.tls.acme_listener import listening
 from valija.tls.contexts import server_context
+from valija.tls.pair import CertificatePair
+from valija.tls.self_signed import signed_by_itself
 
 PROTOCOL: Final = "acme-tls/1"
 IDENTIFIER: Final = ObjectIdentifier("1.3.6.1.5.5.7.1.31")  # id-pe-acmeIdentifier
@@ -52,30 +52,15 @@ async def _hang_up(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
 
 
 def _context(name: str, authorization: str) -> ssl.SSLContext:
-    context = server_context(*challenge_pair(name, authorization))
+    pair = challenge_pair(name, authorization)
+    context = server_context(pair.chain_pem, pair.key_pem)
     context.set_alpn_protocols([PROTOCOL])
     return context
 
 
-def challenge_pair(name: str, authorization: str) -> tuple[bytes, bytes]:
-    """Return certificate and key, in PEM, that prove `name`: self-signed, with the digest in a critical extension."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def challenge_pair(name: str, authorization: str) -> CertificatePair:
+    """Return a pair that proves `name`: self-signed, with the proof's digest in a critical extension."""
     now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
     digest = hashlib.sha256(authorization.encode("ascii")).digest()
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _LIFETIME)
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.UnrecognizedExtension(IDENTIFIER, _OCTET_STRING_OF_32 + digest), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    key_pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), key_pem
+    proof = x509.UnrecognizedExtension(IDENTIFIER, _OCTET_STRING_OF_32 + digest)
+    return signed_by_itself([name], now - _LIFETIME, now + _LIFETIME, (proof, True))

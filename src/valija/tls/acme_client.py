@@ -78,6 +78,9 @@ class _OwnTrust(HTTPAdapter):
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         return super().proxy_manager_for(*args, ssl_context=self._context, **kwargs)  # type: ignore[no-untyped-call, unused-ignore]  # typed in some versions
 
+    def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
+        return super().build_connection_pool_key_attributes(request, True, cert)  # nor does REQUESTS_CA_BUNDLE count
+
     def cert_verify(self, conn: Any, *_: Any, **__: Any) -> None:
         conn.cert_reqs = "CERT_REQUIRED"  # by the context's own authorities: none are added to them
 

@@ -178,6 +178,9 @@ def read_key(path: str) -> dns.tsig.Key | None:
         raise ChallengeUnready(f'[tls] acme_dns_key_file = "{path}": there is no key "..." {{ ... }}; in it; {remedy}')
     algorithm = _ALGORITHM.search(found[2])
     try:
-        return dns.tsig.Key(found[1], secret[1], algorithm[1].lower() if algorithm else "hmac-sha256")
+        key = dns.tsig.Key(found[1], secret[1], algorithm[1].lower() if algorithm else "hmac-sha256")
     except (ValueError, dns.exception.DNSException):  # binascii's too
-        raise ChallengeUnready(f'[tls] acme_dns_key_file = "{path}": the key in it makes no sense') from None
+        key = None
+    if key is None or key.algorithm not in dns.tsig.mac_sizes:
+        raise ChallengeUnready(f'[tls] acme_dns_key_file = "{path}": the key in it makes no sense')
+    return key

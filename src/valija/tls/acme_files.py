@@ -13,12 +13,13 @@ for the service's user alone.
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
 import msgspec
 
-from valija.tls.pair import CertificatePair
+from valija.tls.pair import CertificatePair, PairFault, check_pair
 
 ACCOUNT_KEY: Final = "account.pem"
 _ODD = re.compile(r"[^a-z0-9.-]+")
@@ -99,6 +100,22 @@ def read_issued(path: Path) -> CertificatePair:
     content = path.read_bytes()
     key, begin, chain = content.partition(b"-----BEGIN CERTIFICATE-----")
     return CertificatePair(begin + chain, key, str(path), str(path))
+
+
+def check_issued(pair: CertificatePair, names: Sequence[str], now: float) -> list[PairFault]:
+    """Return what is wrong with a pair from an authority that is to be for `names`."""
+    return incomplete(pair) or check_pair(pair, names[0], now, names[1:])
+
+
+def incomplete(pair: CertificatePair) -> list[PairFault]:
+    """Return the fault of a pair without its chain or its key: elsewhere that has been told when it was read."""
+    if pair.chain_pem.strip() and pair.key_pem.strip():
+        return []
+    return [
+        PairFault(
+            pair.chain_file, "it is no certificate with its key", "have it issued again: valija certificate renew"
+        )
+    ]
 
 
 def make_private(folder: Path) -> None:

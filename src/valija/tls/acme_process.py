@@ -3,7 +3,7 @@
     answer = await perform(task, sockets)      # never raises for what the authority or that process does wrong
 
 The process inherits the sockets for challenges, bound but not listening, and nothing else; the library it needs (some
-35 MB) never enters the server or its workers.
+50 MB) never enters the server or its workers.
 """
 
 import asyncio

@@ -21,12 +21,12 @@ from typing import Final, Literal
 import msgspec
 
 from valija.logs import Log
-from valija.tls.acme_files import AcmeFiles, authority_folder, read_issued
+from valija.tls.acme_files import AcmeFiles, authority_folder, check_issued, read_issued
 from valija.tls.acme_schedule import DAY, ask_again, loudness, pause_after, renewal_time
 from valija.tls.acme_state import RenewalState, read_state, write_state
 from valija.tls.acme_task import AcmeAnswer, AcmeFailure, AcmeTask
 from valija.tls.options import CertificateOptions, TlsOptions
-from valija.tls.pair import CertificatePair, CertificateSummary, certificate_summary, check_pair
+from valija.tls.pair import CertificatePair, CertificateSummary, certificate_summary
 
 _ASK_UNASKED: Final = 6 * 3600.0  # seconds until the next question, where the authority does not say (RFC 9773)
 
@@ -85,10 +85,9 @@ class Renewal:
         try:
             pair = read_issued(self._files.current)
             moment = certificate_summary(pair).not_before  # its dates are the schedule's to judge
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError):
             return
-        first, *also = self.wanted.names
-        faults = check_pair(pair, first, moment, also)
+        faults = check_issued(pair, self.wanted.names, moment)
         if not any(fault.is_fatal for fault in faults):
             self._current, self._fits = pair, not faults
 
@@ -176,8 +175,7 @@ class Renewal:
         pair = CertificatePair(answer.chain_pem.encode(), answer.key_pem.encode(), "certificate", "key")
         try:
             self._files.stage(pair)
-            first, *also = self.wanted.names
-            if faults := check_pair(pair, first, self._around.clock(), also):
+            if faults := check_issued(pair, self.wanted.names, self._around.clock()):
                 self._files.reject_staged()
                 reason = "; ".join(f"{fault.reason}" for fault in faults)
                 return AcmeFailure("unfit", f"what the authority issued is not fit: {reason}")

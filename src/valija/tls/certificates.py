@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from valija.logs import Log
-from valija.tls.acme_files import AcmeFiles, read_issued, write_private
+from valija.tls.acme_files import AcmeFiles, incomplete, read_issued, write_private
 from valija.tls.contexts import server_context
 from valija.tls.options import TlsOptions
 from valija.tls.pair import CertificatePair, PairFault, certificate_summary, check_pair, read_pair
@@ -177,7 +177,8 @@ class CertificateStore:
         """Return what the authority has issued, or, while there is nothing, what is made here."""
         path = self._issued.current
         try:
-            return read_issued(path), []
+            pair = read_issued(path)
+            return pair, incomplete(pair)
         except FileNotFoundError:
             # One that serves is not given up for a file that vanished, but for one that was taken back.
             if self._serves_issued and not self._issued.rejected.exists():

@@ -76,10 +76,10 @@ class ServerContext(ssl.SSLContext):
             twin.sni_callback = self._choose_asking(authorities_pem)
         return twin
 
-    def _choose_asking(self, authorities_pem: str) -> Callable[[Any, str | None, ssl.SSLContext], int | None]:
+    def _choose_asking(self, authorities_pem: str) -> Callable[[Any, Any, ssl.SSLContext], int | None]:
         """Return what chooses by the name that a client asks for as this context does, among contexts that ask."""
 
-        def choose(connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+        def choose(connection: ssl.SSLObject, name: Any, context: ssl.SSLContext) -> int | None:
             alert: int | None = self.sni_callback(connection, name, context) if self.sni_callback else None
             chosen = connection.context
             if isinstance(chosen, ServerContext) and chosen.verify_mode == ssl.CERT_NONE:

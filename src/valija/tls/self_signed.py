@@ -28,26 +28,37 @@ def make_self_signed(hostname: str, now: float, also: Sequence[str] = ()) -> Cer
 
     `also` are other names it is for.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
     start = datetime.datetime.fromtimestamp(now, datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:_MAX_COMMON_NAME])])
-    certificate = (
+    ends = x509.BasicConstraints(ca=False, path_length=None), True
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False
+    return signed_by_itself((hostname, *also), start - _CLOCK_SKEW, start + LIFETIME, ends, purpose)
+
+
+def signed_by_itself(
+    names: Sequence[str],
+    first: datetime.datetime,
+    last: datetime.datetime,
+    *extensions: tuple[x509.ExtensionType, bool],
+) -> CertificatePair:
+    """Return a new pair for `names`, ECDSA on P-256, with more extensions, each with whether it is critical."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:_MAX_COMMON_NAME])])
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start - _CLOCK_SKEW)
-        .not_valid_after(start + LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in (hostname, *also)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key, hashes.SHA256())
+        .not_valid_before(first)
+        .not_valid_after(last)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
     )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical)
     key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return CertificatePair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
+    return CertificatePair(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), key_pem)
 
 
 def _general_name(hostname: str) -> x509.GeneralName:

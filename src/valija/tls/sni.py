@@ -5,9 +5,10 @@
     certificates.context         # for each handshake; it chooses by itself
     certificates.refresh()       # every few seconds
 
-A certificate answers for the names that stand in it, wildcards too; the first in the configuration that has a name
-wins, the default one before all. No name, an unknown or an odd one gets the default certificate, never an alert: most
-mail servers send none, and an `unrecognized_name` would cost their mail (RFC 6066 section 3 lets it go on).
+A certificate answers for the names that the configuration gives it, and then for all others that stand in it, wildcards
+too; the first in the configuration that has a name wins, the default one before all. No name, an unknown or an odd one
+gets the default certificate, never an alert: most mail servers send none, and an `unrecognized_name` would cost their
+mail (RFC 6066 section 3 lets it go on).
 
 Where there is one certificate only, OpenSSL is given no callback, and a handshake costs nothing for this.
 """
@@ -90,9 +91,14 @@ class Certificates:
         if len(self._stores) == 1:
             return
         by_name: dict[str, ssl.SSLContext] = {}
-        for store in self._stores:
-            for name in certificate_summary(store.pair).names:
-                by_name.setdefault(name.lower(), store.context)
+        found = [[name.lower() for name in certificate_summary(store.pair).names] for store in self._stores]
+        meant = [
+            [name for name in wanted.names if name in names] for wanted, names in zip(self.wanted, found, strict=True)
+        ]
+        for each in (meant, found):
+            for store, names in zip(self._stores, each, strict=True):
+                for name in names:
+                    by_name.setdefault(name, store.context)
         self._by_name = by_name
         self.context.sni_callback = self._choose
 
