@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
@@ -131,7 +131,12 @@ class LogReader:
 
 
 class LiveServer:
-    """A server that runs between `__enter__` and `__exit__`; see the module's example."""
+    """A server that runs between `__enter__` and `__exit__`; see the module's example.
+
+    `launcher` is a command that becomes the server, as a service manager does; none, and it is started as it is.
+    """
+
+    launcher: Sequence[str | Path] = ()
 
     def __init__(self, settings: Settings) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="valija-test-", dir="/tmp"))
@@ -179,7 +184,7 @@ class LiveServer:
         """Start and return when the server says that it is ready."""
         since = self.log.mark()
         self.process = subprocess.Popen(
-            [VALIJA, "serve", "-c", self.configuration],
+            [*self.launcher, VALIJA, "serve", "-c", self.configuration],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

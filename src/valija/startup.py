@@ -43,7 +43,7 @@ from valija.receive.admission import SessionTable
 from valija.renewing import Renewing
 from valija.sockets import BoundSockets, PortTaken, bind_all, bind_challenges, close_all
 from valija.supervisor import Supervisor
-from valija.systemd.activation import handed_sockets, place
+from valija.systemd.activation import handed_sockets, place_sockets
 from valija.systemd.notify import ServiceManager
 from valija.tls.certificates import CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
@@ -102,9 +102,10 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
 def _take_handed(config: Config, log: Log) -> tuple[Config, dict[tuple[str, Endpoint], int]]:
     """Return where the server listens with the sockets that systemd has bound for it, and their descriptors."""
     handed = handed_sockets(os.environ, os.getpid())
-    placed = place(handed, {role: options.listen for role, options in config.listeners.items()})
+    placed = place_sockets(handed, {role: options.listen for role, options in config.listeners.items()})
     for each in placed.unused:
-        os.close(each.descriptor)
+        with contextlib.suppress(OSError):  # there may be nothing at all under that number
+            os.close(each.descriptor)
         remedy = "take it out of the socket unit, or name its address in a listen of the configuration"
         if each.endpoint in config.tls.challenge_listen:
             remedy = "take it out of the socket unit: the server binds it itself, and listens only while it needs to"

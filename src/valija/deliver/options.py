@@ -41,6 +41,7 @@ def time_limits(options: SmtpOptions) -> dict[Step, float]:
         Step.HELO: options.helo_timeout,
         Step.STARTTLS: options.starttls_timeout,
         Step.HANDSHAKE: options.starttls_timeout,
+        Step.AUTH: options.mail_timeout,
         Step.IDLE: options.connection_cache_time,
         Step.MAIL: options.mail_timeout,
         Step.RCPT: options.rcpt_timeout,

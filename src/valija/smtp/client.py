@@ -35,6 +35,7 @@ from valija.mail.reply import Reply
 from valija.smtp.client_capabilities import Capabilities, read_capabilities
 from valija.smtp.client_content import Stuffing
 from valija.smtp.client_events import (
+    AuthAnswered,
     ClientEvent,
     ContentWanted,
     Ready,
@@ -133,6 +134,11 @@ class ClientMachine:
         self.tls_active = True
         self.capabilities = Capabilities()
         self._hello()
+
+    def authenticate(self, line: bytes) -> None:
+        """Send `AUTH ...`, or the response to a challenge, in an idle session (see smtp/client_sasl)."""
+        assert self.is_idle
+        self._send(line + b"\r\n", Step.AUTH)
 
     @property
     def can_begin(self) -> bool:
@@ -256,6 +262,9 @@ class ClientMachine:
     def _on_handshake(self, reply: Reply) -> None:
         self._cannot_understand("a reply in clear where TLS was agreed")
 
+    def _on_auth(self, reply: Reply) -> None:
+        self._events.append(AuthAnswered(reply))
+
     def _on_mail(self, reply: Reply) -> None:
         if reply.code // 100 == 3:
             self._cannot_understand(f"{reply.code} to MAIL FROM")
@@ -351,6 +360,7 @@ _ON_REPLY: Final[dict[Step, Callable[[ClientMachine, Reply], None]]] = {
     Step.HELO: ClientMachine._on_helo,
     Step.STARTTLS: ClientMachine._on_starttls,
     Step.HANDSHAKE: ClientMachine._on_handshake,
+    Step.AUTH: ClientMachine._on_auth,
     Step.MAIL: ClientMachine._on_mail,
     Step.RCPT: ClientMachine._on_rcpt,
     Step.DATA: ClientMachine._on_data,

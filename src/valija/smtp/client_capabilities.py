@@ -18,7 +18,7 @@ _LIMIT: Final = re.compile(r"(RCPTMAX|MAILMAX)=([1-9][0-9]{0,5})", re.ASCII)
 class Capabilities(msgspec.Struct, frozen=True, gc=False):
     """The extensions of one peer. Limits are 0 where none was stated; `size_limit` is in octets (RFC 1870).
 
-    `rcpt_max` and `mail_max` come from LIMITS (RFC 9422).
+    `rcpt_max` and `mail_max` come from LIMITS (RFC 9422), `auth` are the SASL mechanisms (RFC 4954).
     """
 
     starttls: bool = False
@@ -32,6 +32,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False):
     size_limit: int = 0
     rcpt_max: int = 0
     mail_max: int = 0
+    auth: tuple[str, ...] = ()
 
 
 def read_capabilities(text: str) -> Capabilities:
@@ -54,4 +55,5 @@ def read_capabilities(text: str) -> Capabilities:
         size_limit=int(size) if _NUMBER.fullmatch(size) else 0,
         rcpt_max=int(limits.get("RCPTMAX", 0)),
         mail_max=int(limits.get("MAILMAX", 0)),
+        auth=tuple(announced.get("AUTH", "").upper().split()),
     )

@@ -17,6 +17,7 @@ class Step(StrEnum):
     HELO = "the reply to HELO"
     STARTTLS = "the reply to STARTTLS"
     HANDSHAKE = "the TLS handshake"
+    AUTH = "the reply to AUTH"
     IDLE = "nothing"
     MAIL = "the reply to MAIL FROM"
     RCPT = "the reply to RCPT TO"
@@ -39,6 +40,12 @@ class TlsReady(msgspec.Struct, frozen=True, gc=False):
 
 class TlsRefused(msgspec.Struct, frozen=True, gc=False):
     """The peer announced STARTTLS and refuses it now. The session can go on in clear, if that is acceptable."""
+
+    reply: Reply
+
+
+class AuthAnswered(msgspec.Struct, frozen=True, gc=False):
+    """The reply to AUTH or to a response: 235 it is done, 334 a challenge, else a refusal. The session goes on."""
 
     reply: Reply
 
@@ -68,4 +75,4 @@ class SessionEnded(msgspec.Struct, frozen=True):
     unfinished: tuple[Transaction, ...] = ()
 
 
-ClientEvent = Ready | TlsReady | TlsRefused | ContentWanted | TransactionEnded | SessionEnded
+ClientEvent = Ready | TlsReady | TlsRefused | AuthAnswered | ContentWanted | TransactionEnded | SessionEnded

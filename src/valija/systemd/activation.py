@@ -1,14 +1,14 @@
 """Sockets that were bound before the server started, by systemd's socket units: $LISTEN_FDS of sd_listen_fds(3).
 
     handed = handed_sockets(os.environ, os.getpid())
-    placed = place(handed, {"smtpd": [Endpoint("0.0.0.0", 25)]})
+    placed = place_sockets(handed, {"smtpd": [Endpoint("0.0.0.0", 25)]})
     placed.sockets[("smtpd", Endpoint("0.0.0.0", 25))]        # the socket that stands for it
     placed.listen["smtpd"]                                    # where it listens after all
     placed.unused                                             # what nobody listens on
 
-A socket is for the listener whose `listen` names its address. One that is called as a role is (FileDescriptorName=smtpd)
-is that role's, wherever it is bound: then the role listens there, and nowhere else. A role that is off (`listen = []`)
-stays off. All workers accept from the one socket.
+A socket is for the listener whose `listen` names its address. One that is called as a role is
+(FileDescriptorName=smtpd) is that role's, wherever it is bound: then the role listens there, and nowhere else. A role
+that is off (`listen = []`) stays off. All workers accept from the one socket.
 
 A socket for IPv6 that takes IPv4 clients too, as `ListenStream=25` makes one, stands for `0.0.0.0:25` and `[::]:25`.
 """
@@ -84,7 +84,7 @@ def _described(descriptor: int, name: str) -> Handed:
         found.detach()
 
 
-def place(handed: Sequence[Handed], listeners: Mapping[R, Sequence[Endpoint]]) -> Placed:
+def place_sockets(handed: Sequence[Handed], listeners: Mapping[R, Sequence[Endpoint]]) -> Placed:
     """Return what each socket is for."""
     sockets: dict[tuple[str, Endpoint], Handed] = {}
     listen: dict[str, tuple[Endpoint, ...]] = {}

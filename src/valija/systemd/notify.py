@@ -2,12 +2,12 @@
 
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     manager.ready("2 workers")             # READY=1, STATUS=...
-    manager.reloading(clock)               # RELOADING=1, MONOTONIC_USEC=...; ready() ends it
+    manager.reloading(monotonic_ns)        # RELOADING=1, MONOTONIC_USEC=...; ready() ends it
     manager.alive(now)                     # WATCHDOG=1, where it is due
     manager.stopping()                     # STOPPING=1
 
-Without $NOTIFY_SOCKET nothing is sent. Nothing here raises or waits: a manager that does not listen is no reason for mail
-to stop. The variables are taken out of the environment, so that no program that the server starts speaks in its name.
+Without $NOTIFY_SOCKET nothing is sent. Nothing here raises or waits: a manager that does not listen is no reason for
+mail to stop. The variables are taken out of the environment: no program that the server starts speaks in its name.
 
 Known weakness: a socket of the vsock family, which a virtual machine's manager may name, is not spoken to.
 """

@@ -1,0 +1,1 @@
+"""L6: trying any server by hand: one message, the whole conversation shown."""
