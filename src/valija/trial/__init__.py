@@ -1,1 +1,0 @@
-"""L6: trying any server by hand: one message, the whole conversation shown."""
