@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.systemd.test_notify import Manager
+from tests.systemd.listening_manager import Manager
 from valija.config import Config, load
 from valija.logs import LogBuffer, build_log
 from valija.receive.admission import SessionTable
@@ -36,17 +36,6 @@ def chatty(_: int, __: BoundSockets, ___: SessionTable, line: socket.socket) -> 
                 return 0
         except TimeoutError:
             continue
-
-
-def wait_for_silence(manager: Manager) -> None:
-    """Wait until the watchdog hears nothing for long enough to act."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            manager.hear_watchdog(deadline=3 * PATIENCE)
-        except TimeoutError:
-            return
-    raise AssertionError("the watchdog is told that all is well")
 
 
 class Setting:
@@ -79,7 +68,7 @@ class Setting:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110 what is waited for happens in another process
+            while not condition():
                 await asyncio.sleep(0.01)
 
 
@@ -132,7 +121,7 @@ def test_the_watchdog_is_told_while_all_are_well(tmp_path: Path) -> None:
         stuck = min(setting.workers())
         setting.supervisor._condemn = lambda worker, silence: None  # type: ignore[method-assign]  # SIGKILL always works here
         os.kill(stuck, signal.SIGSTOP)
-        await asyncio.to_thread(wait_for_silence, manager)
+        await asyncio.to_thread(manager.wait_for_silence, 3 * PATIENCE)
         os.kill(stuck, signal.SIGCONT)
         await asyncio.to_thread(manager.hear_watchdog)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -239,6 +239,7 @@ class Worker:
         self._retired.add(retired)
         retired.add_done_callback(self._retired.discard)
         self._config, self._certificates = config, certificates
+        self._clients = ClientAuthorities(config.sasl.external_ca_file, self._log)
         self._delivery = Delivery(config, self._store.spool, self._log)
         self._scheduler.policy = config.queue
         for role, listener in self._listeners.items():
@@ -253,7 +254,6 @@ class Worker:
         former = self._house.backend
         house = self._house
         backend = await build_backend(config, house.accounts, house.users, self._protection, self._log)
-        self._clients = ClientAuthorities(config.sasl.external_ca_file, self._log)
         self._house = replace(self._house, backend=backend)
         self._log.info("logins are judged by another", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)

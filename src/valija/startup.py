@@ -48,6 +48,7 @@ from valija.systemd.notify import ServiceManager
 from valija.tls.certificates import CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
 from valija.tls.sni import Certificates, alone
+from valija.warden.confinement import give_up_all
 
 LOCK_NAME: Final = "lock"
 _WANTED_DESCRIPTORS: Final = 65_536
@@ -88,6 +89,8 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     challenge_sockets = _bind_challenges(config, log)
     if account:
         drop(account)
+    else:
+        give_up_all()
     _check_readable(config, path or find(), log)
     check_data_dir(config.data_dir, _queue_files(config))
     held.enter_context(_locked(config.data_dir))

@@ -117,7 +117,7 @@ def _with_others(backend: AuthBackend, config: Config, login_of: LoginOf, log: L
         others.append(oauth_backend(config.sasl.oauth, login_of, log))
     if config.sasl.external_ca_file:
         others.append(ExternalBackend(login_of))
-    return ChainedBackend(*others, backend) if others else backend
+    return ChainedBackend(backend, *others) if others else backend
 
 
 def set_pace(config: Config, protection: LoginProtection) -> None:

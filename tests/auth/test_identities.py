@@ -44,13 +44,15 @@ def test_accounts(accounts: Accounts, identity: str, login: str | None) -> None:
         ("daemon@example.net", None),
         ("daemon+x@example.org", None),
         ("alice@example.org", "alice@example.org"),
+        ("root", None),
+        ("Root@example.org", None),
         ("nobody-of-that-name", None),
         ("nobody-of-that-name@example.org", None),
         ("", None),
     ],
 )
 def test_system_users(accounts: Accounts, identity: str, login: str | None) -> None:
-    users = SystemUsers(lambda name: name == "daemon", lambda: 0.0)
+    users = SystemUsers(lambda name: name in {"daemon", "root"}, lambda: 0.0)
     assert system_logins(accounts, users, {"example.org"})(identity) == login
 
 

@@ -61,7 +61,7 @@ def here(tmp_path: Path) -> Setting:
 
 
 def test_mechanisms(here: Setting) -> None:
-    assert here.backend.mechanisms() == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
+    assert here.backend.mechanisms() == ("PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
 
 
 @pytest.mark.parametrize("mechanism", ["FOO", "", "CRAM-MD5", "ANONYMOUS", "PLAIN "])

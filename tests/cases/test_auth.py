@@ -168,7 +168,7 @@ def test_c044_not_within_a_transaction(server: LiveServer) -> None:
         assert client.say(f"AUTH PLAIN {plain(ALICE, 'secret')}").startswith("503 5.5.1 ")
 
 
-@pytest.mark.parametrize("mechanism", ["FOO", "ANONYMOUS", "EXTERNAL", "DOVECOT-TOKEN", "SCRAM-SHA-256-PLUS"])
+@pytest.mark.parametrize("mechanism", ["FOO", "ANONYMOUS", "EXTERNAL", "DOVECOT-TOKEN", "SCRAM-SHA-512-PLUS"])
 def test_c044_mechanism_that_is_not_offered(talk: Talk, mechanism: str) -> None:
     assert talk.say(f"AUTH {mechanism}").startswith("504 5.5.4 ")
     assert talk.say(f"AUTH {mechanism} {encoded('guest')}").startswith("504 5.5.4 ")

@@ -63,13 +63,12 @@ def offered(server: LiveServer, context: ssl.SSLContext) -> tuple[smtplib.SMTP, 
 # Tokens
 
 
-@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "XOAUTH2"])
 @pytest.mark.parametrize("at_once", [False, True], ids=["587", "465"])
-def test_curl(server: LiveServer, issuer: Issuer, mechanism: str, at_once: bool) -> None:
-    login = ["--user", ALICE, "--login-options", f"AUTH={mechanism}", "--oauth2-bearer"]
+def test_curl(server: LiveServer, issuer: Issuer, at_once: bool) -> None:
+    login = ["--user", ALICE, "--oauth2-bearer"]  # with one it takes OAUTHBEARER, whatever else is offered
     done = curl(server, *login, issuer.token(), at_once=at_once)
     assert done.returncode == 0, done.stderr
-    assert f"> AUTH {mechanism}".encode() in done.stderr
+    assert b"> AUTH OAUTHBEARER" in done.stderr
     done = curl(server, *login, issuer.token(aud="other"), at_once=at_once)
     assert done.returncode == 67, done.stderr  # login denied
 
@@ -87,7 +86,7 @@ def test_msmtp(server: LiveServer, issuer: Issuer, method: str, tmp_path: Path) 
 def test_refusal_is_a_challenge_and_the_session_goes_on(server: LiveServer, issuer: Issuer) -> None:
     client, mechanisms = offered(server, trust_all())
     with client:
-        assert mechanisms[:2] == ["OAUTHBEARER", "XOAUTH2"]
+        assert mechanisms[-2:] == ["OAUTHBEARER", "XOAUTH2"]
         bad = base64.b64encode(f"n,a={ALICE},\x01auth=Bearer {issuer.token(aud='x')}\x01\x01".encode()).decode()
         code, said = client.docmd("AUTH OAUTHBEARER", bad)
         assert code == 334

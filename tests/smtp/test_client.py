@@ -16,6 +16,8 @@ from valija.smtp.client_events import (
     TlsRefused,
     TransactionEnded,
 )
+from valija.smtp.client_login import Login
+from valija.smtp.client_sasl import Secret
 from valija.smtp.client_transaction import Transaction
 
 GREETED = b"220 mx\r\n250-mx\r\n250-PIPELINING\r\n250 STARTTLS\r\n"
@@ -181,6 +183,9 @@ def at(step: Step) -> ClientMachine:
         machine.start_tls()
         feed(machine, b"220 go\r\n" if step is Step.HANDSHAKE else b"")
         return machine
+    if step is Step.AUTH:
+        machine.log_in(Login("PLAIN", Secret("alice", b"secret")))
+        return machine
     machine.begin(transaction())
     before = {
         Step.MAIL: b"",
@@ -200,6 +205,7 @@ NEXT = {
     Step.HELO: (Step.IDLE, Step.OVER, Step.OVER, Step.OVER),
     Step.STARTTLS: (Step.IDLE, Step.IDLE, Step.IDLE, Step.IDLE),
     Step.HANDSHAKE: (Step.OVER, Step.OVER, Step.OVER, Step.OVER),
+    Step.AUTH: (Step.IDLE, Step.OVER, Step.IDLE, Step.IDLE),
     Step.MAIL: (Step.RCPT, Step.OVER, Step.RCPT, Step.RCPT),
     Step.RCPT: (Step.DATA, Step.OVER, Step.DATA, Step.DATA),
     Step.DATA: (Step.OVER, Step.FINAL, Step.RSET, Step.RSET),

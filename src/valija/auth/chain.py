@@ -1,7 +1,7 @@
-"""Several back ends as one: each mechanism is the first one's that offers it.
+"""Several back ends as one: the main one, and others beside it whose mechanisms are theirs.
 
-    backend = ChainedBackend(oauth, AccountsBackend(accounts, passwords))
-    backend.mechanisms()                          # ("OAUTHBEARER", "XOAUTH2", "SCRAM-SHA-256-PLUS", ...)
+    backend = ChainedBackend(DovecotBackend(path, log), oauth)
+    backend.mechanisms()                          # ("PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2")
 
 A mechanism that one of them offers is never asked of another: a back end that is away is no reason to ask the next.
 """
@@ -10,22 +10,23 @@ from valija.auth.backend import AuthBackend, ConnectionFacts, Exchange
 
 
 class ChainedBackend:
-    """An AuthBackend made of others. The last one is asked about what none of them offers."""
+    """An AuthBackend made of others. A mechanism that several offer is not the main one's."""
 
-    def __init__(self, *backends: AuthBackend) -> None:
-        self._backends = backends
+    def __init__(self, main: AuthBackend, *others: AuthBackend) -> None:
+        self._main = main
+        self._others = others
 
     def mechanisms(self) -> tuple[str, ...]:
-        """Those of all, the first one's first."""
-        return tuple(dict.fromkeys(each for backend in self._backends for each in backend.mechanisms()))
+        """Those of all, the main one's first."""
+        return tuple(dict.fromkeys(each for one in (self._main, *self._others) for each in one.mechanisms()))
 
     def start(self, mechanism: str, facts: ConnectionFacts) -> Exchange | None:
         """Begin an exchange with who offers the mechanism."""
         name = mechanism.upper()
-        offering = (backend for backend in self._backends if name in backend.mechanisms())
-        return next(offering, self._backends[-1]).start(mechanism, facts)
+        offering = (other for other in self._others if name in other.mechanisms())
+        return next(offering, self._main).start(mechanism, facts)
 
     def close(self) -> None:
         """Close all."""
-        for backend in self._backends:
-            backend.close()
+        for one in (self._main, *self._others):
+            one.close()

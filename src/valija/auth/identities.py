@@ -28,17 +28,21 @@ def account_logins(accounts: Accounts) -> LoginOf:
 def system_logins(accounts: Accounts, users: SystemUsers, domains: Collection[str]) -> LoginOf:
     """Return what finds accounts, and the system's users by their name, or by it in one of the hosted `domains`.
 
-    It raises OSError and AccountsUnusable.
+    Root is never among them, whatever a provider calls its users. It raises OSError and AccountsUnusable.
     """
     account_of = account_logins(accounts)
 
+    def user_of(name: str) -> str | None:
+        user = users.canonical(name)
+        return None if user == "root" else user
+
     def login_of(identity: str) -> str | None:
         if "@" not in identity:
-            return users.canonical(identity)
+            return user_of(identity)
         login = canonical_login(identity)
         local, domain = split(login or "")
         if login is None or account_of(login) or domain not in domains:
             return login and account_of(login)
-        return login if users.canonical(unquote(local)) else None
+        return login if user_of(unquote(local)) else None
 
     return login_of

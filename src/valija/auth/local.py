@@ -43,7 +43,7 @@ class AccountsBackend:
 
     def mechanisms(self) -> tuple[str, ...]:
         """Those with a password always, whether the file can be read or not; SCRAM where it is of use to everybody."""
-        return (*self._scram.mechanisms, *sasl.EXCHANGES) if self._is_scram_for_all() else tuple(sasl.EXCHANGES)
+        return (*sasl.EXCHANGES, *self._scram.mechanisms) if self._is_scram_for_all() else tuple(sasl.EXCHANGES)
 
     def start(self, mechanism: str, facts: ConnectionFacts) -> Exchange | None:
         """Begin an exchange; None for other mechanisms, and in clear, where a password must not travel."""

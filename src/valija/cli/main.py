@@ -11,7 +11,19 @@ from typing import Final
 import click
 
 from valija import __version__
-from valija.cli import aliases, certificate, check, dkim, dovecot_config, queue, relay_proof, serve, server, users
+from valija.cli import (
+    aliases,
+    certificate,
+    check,
+    dkim,
+    dovecot_config,
+    queue,
+    relay_proof,
+    serve,
+    server,
+    systemd,
+    users,
+)
 
 cli = click.Group(
     "valija",
@@ -20,7 +32,7 @@ cli = click.Group(
 )
 click.version_option(__version__, prog_name="valija", message="%(prog)s %(version)s")(cli)
 
-for module in (serve, check, relay_proof, users, queue, aliases, dkim, dovecot_config, certificate, server):
+for module in (serve, check, relay_proof, users, queue, aliases, dkim, dovecot_config, certificate, systemd, server):
     module.add_to(cli)
 
 

@@ -10,6 +10,7 @@ The rules of the state machine:
 
 - The banner is awaited, then EHLO is sent, and HELO only where EHLO gets a 5yz. `Ready` tells what the peer announced;
   after `tls_started` all of it is forgotten and EHLO is sent once more.
+- A login goes one line at a time, and nothing is begun before it has ended.
 - What was sent and not yet answered stands in one line of `Step`s; a reply belongs to the first of them, and the table
   `_ON_REPLY` says what it does. A reply nobody waits for ends the session.
 - Replies to MAIL, RCPT, DATA and the final dot belong to the oldest open transaction. With PIPELINING all commands of a
@@ -35,7 +36,6 @@ from valija.mail.reply import Reply
 from valija.smtp.client_capabilities import Capabilities, read_capabilities
 from valija.smtp.client_content import Stuffing
 from valija.smtp.client_events import (
-    AuthAnswered,
     ClientEvent,
     ContentWanted,
     Ready,
@@ -45,6 +45,7 @@ from valija.smtp.client_events import (
     TlsRefused,
     TransactionEnded,
 )
+from valija.smtp.client_login import Login
 from valija.smtp.client_transaction import Transaction
 from valija.smtp.replies import ReplyParser, Unreadable
 
@@ -58,6 +59,7 @@ class ClientMachine:
         "_awaited",
         "_events",
         "_hostname",
+        "_login",
         "_open",
         "_output",
         "_parser",
@@ -79,6 +81,7 @@ class ClientMachine:
         self._awaited: deque[Step] = deque((Step.BANNER,))
         self._open: deque[Transaction] = deque()
         self._unsent: deque[bytes] = deque()  # commands that wait for the reply to the one before
+        self._login: Login | None = None  # under way
         self._stuffing: Stuffing | None = None  # a content is being sent in pieces
         self.capabilities = Capabilities()
         self.tls_active = False
@@ -135,10 +138,11 @@ class ClientMachine:
         self.capabilities = Capabilities()
         self._hello()
 
-    def authenticate(self, line: bytes) -> None:
-        """Send `AUTH ...`, or the response to a challenge, in an idle session (see smtp/client_sasl)."""
+    def log_in(self, login: Login) -> None:
+        """Ask to be let in, in an idle session after Ready: LoggedIn or LoginRefused comes of it (RFC 4954)."""
         assert self.is_idle
-        self._send(line + b"\r\n", Step.AUTH)
+        self._login = login
+        self._send(login.command(), Step.AUTH)
 
     @property
     def can_begin(self) -> bool:
@@ -196,6 +200,7 @@ class ClientMachine:
         self.ended = True
         self._awaited.clear()
         self._unsent.clear()
+        self._login = None
         self._stuffing = None
         unfinished = tuple(self._open)
         self._open.clear()
@@ -263,7 +268,17 @@ class ClientMachine:
         self._cannot_understand("a reply in clear where TLS was agreed")
 
     def _on_auth(self, reply: Reply) -> None:
-        self._events.append(AuthAnswered(reply))
+        login = self._login
+        assert login is not None
+        if reply.code // 100 != 3:
+            self._login = None
+            self._events.append(login.ended(reply))
+            return
+        answer = login.answer(reply.text) if reply.code == 334 else None
+        if answer is None:
+            self._cannot_understand(f"{reply.code} where a login ends")
+        else:
+            self._send(answer, Step.AUTH)
 
     def _on_mail(self, reply: Reply) -> None:
         if reply.code // 100 == 3:

@@ -12,13 +12,14 @@ from typing import Final
 import msgspec
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+_OLD_AUTH: Final = re.compile(r"\AAUTH=", re.ASCII | re.IGNORECASE)  # how it was written before it was a standard
 _LIMIT: Final = re.compile(r"(RCPTMAX|MAILMAX)=([1-9][0-9]{0,5})", re.ASCII)
 
 
 class Capabilities(msgspec.Struct, frozen=True, gc=False):
     """The extensions of one peer. Limits are 0 where none was stated; `size_limit` is in octets (RFC 1870).
 
-    `rcpt_max` and `mail_max` come from LIMITS (RFC 9422), `auth` are the SASL mechanisms (RFC 4954).
+    `rcpt_max` and `mail_max` come from LIMITS (RFC 9422), `auth` are SASL mechanisms in upper case (RFC 4954).
     """
 
     starttls: bool = False
@@ -39,7 +40,7 @@ def read_capabilities(text: str) -> Capabilities:
     """Read the text of a 250 to EHLO; its first line is the greeting."""
     announced: dict[str, str] = {}
     for line in text.split("\n")[1:]:
-        keyword, _, parameters = line.strip().partition(" ")
+        keyword, _, parameters = _OLD_AUTH.sub("AUTH ", line.strip()).partition(" ")
         announced.setdefault(keyword.upper(), parameters.strip())
     limits = dict(_LIMIT.findall(announced.get("LIMITS", "").upper()))
     size = announced.get("SIZE", "")

@@ -44,10 +44,17 @@ class TlsRefused(msgspec.Struct, frozen=True, gc=False):
     reply: Reply
 
 
-class AuthAnswered(msgspec.Struct, frozen=True, gc=False):
-    """The reply to AUTH or to a response: 235 it is done, 334 a challenge, else a refusal. The session goes on."""
+class LoggedIn(msgspec.Struct, frozen=True, gc=False):
+    """The peer took the login, and proved itself where the mechanism asks for that."""
 
     reply: Reply
+
+
+class LoginRefused(msgspec.Struct, frozen=True, gc=False):
+    """The peer refused the login with `reply`; or, where `why_not` says so, it is not to be trusted with one."""
+
+    reply: Reply
+    why_not: str = ""
 
 
 class ContentWanted(msgspec.Struct, frozen=True):
@@ -75,4 +82,6 @@ class SessionEnded(msgspec.Struct, frozen=True):
     unfinished: tuple[Transaction, ...] = ()
 
 
-ClientEvent = Ready | TlsReady | TlsRefused | AuthAnswered | ContentWanted | TransactionEnded | SessionEnded
+ClientEvent = (
+    Ready | TlsReady | TlsRefused | LoggedIn | LoginRefused | ContentWanted | TransactionEnded | SessionEnded
+)

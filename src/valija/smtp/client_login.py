@@ -76,9 +76,8 @@ def _base64(octets: bytes) -> bytes:
 
 def _octets(text: str) -> bytes:
     """Raises NotTrusted for what is no base64. A lone `=` stands for nothing, as some servers write it."""
+    octets = b"" if text == "=" else text.encode("utf-8", "surrogateescape")
     try:
-        return (
-            b"" if text in ("", "=") else binascii.a2b_base64(text.encode("utf-8", "surrogateescape"), strict_mode=True)
-        )
+        return binascii.a2b_base64(octets, strict_mode=True)
     except ValueError:
         raise NotTrusted("its challenge is no base64") from None

@@ -6,8 +6,8 @@
     exchange.respond(b"v=...")                      # b""
     exchange.is_proven                              # True: the server knows the password too
 
-How the steps travel in SMTP is told in smtp/client_login. The nonce and what TLS is bound to are arguments; passwords are
-octets, prepared already.
+How the steps travel in SMTP is told in smtp/client_login. The nonce and what TLS is bound to are arguments; passwords
+are octets, prepared already.
 
 Known weaknesses: SCRAM's passes over the password are done at once, some 20 ms for 100,000 of them. A server that asks
 for more than a million is not served.

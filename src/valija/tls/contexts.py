@@ -21,10 +21,9 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
 
 from valija.mail.origin import TlsFacts
+from valija.tls.end_point import end_point
 
 _SERVER_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!AESCCM:!aNULL:!PSK"
 
@@ -45,21 +44,8 @@ class ServerContext(ssl.SSLContext):
 
     @cached_property
     def end_point(self) -> bytes:
-        """What `tls-server-end-point` binds to (RFC 5929 section 4.1), b"" where the certificate has nothing of it.
-
-        That is a digest of the certificate, by the hash of its signature; Ed25519 has none.
-        """
-        leaf = x509.load_pem_x509_certificate(self._chain_pem)
-        try:
-            algorithm = leaf.signature_hash_algorithm
-        except UnsupportedAlgorithm:
-            algorithm = None
-        if algorithm is None:
-            return b""
-        is_weak = isinstance(algorithm, hashes.MD5 | hashes.SHA1)
-        digest = hashes.Hash(hashes.SHA256() if is_weak else algorithm)
-        digest.update(leaf.public_bytes(serialization.Encoding.DER))
-        return digest.finalize()
+        """What `tls-server-end-point` binds to, b"" where the certificate has nothing of it."""
+        return end_point(x509.load_pem_x509_certificate(self._chain_pem))
 
     def asking(self, authorities_pem: str) -> "ServerContext":
         """Return the same context, but one that asks clients for a certificate of these authorities.

@@ -77,6 +77,16 @@ def be_expendable() -> None:
     _write_oom_score("0")
 
 
+def give_up_all() -> None:
+    """Give up every capability that a process has which is not root's, and what its programs would inherit of them.
+
+    A service manager may have lent it the right to bind ports below 1024. Raises PrivilegeError.
+    """
+    if _effective():
+        _prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, is_vital=False)
+        _set_capabilities(0)
+
+
 def _set_limits() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
