@@ -8,7 +8,8 @@
         pebble.root_pem()                                         # what its certificates are trusted by
 
 It validates at once, and refuses `refused_nonces` percent of good nonces on purpose. `dns` names another server to ask
-than its own, `http_port` where challenges are looked for instead of port 80. After `stop()` and `start()` it has
+than its own, `http_port` where challenges are looked for instead of port 80. `host` is where it listens, if not on
+loopback, and `names` are what its own certificate is for besides. After `stop()` and `start()` it has
 forgotten every account, and has a new root.
 """
 
@@ -20,6 +21,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,26 +38,35 @@ _DEADLINE = 20.0  # seconds
 class LivePebble:
     """The authority between `__enter__` and `__exit__`."""
 
-    def __init__(self, *, refused_nonces: int = 5, dns: str = "", http_port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        refused_nonces: int = 5,
+        dns: str = "",
+        http_port: int = 0,
+        host: str = "127.0.0.1",
+        names: Sequence[str] = (),
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pebble-", dir="/tmp"))
         self.folder.chmod(0o755)
         self.http_port, self.tls_port = http_port or free_port(), free_port()
         self._port, self._management, self._dns_port, self._dns_management = (free_port() for _ in range(4))
         self._dns = dns or f"127.0.0.1:{self._dns_port}"
+        self._host = host
         self._refused_nonces = refused_nonces
-        authority = CertificateAuthority("Pebble's own")
+        self._authority = authority = CertificateAuthority("Pebble's own")
         self.ca_file = authority.write_root(self.folder / "ca.pem")
         self.ca_file.chmod(0o644)
-        certificate, key = authority.issue("localhost", "127.0.0.1").write(self.folder, "pebble")
+        self.pair = authority.issue("localhost", host, *names).write(self.folder, "pebble")
         self._configuration = self.folder / "pebble.json"
         self._configuration.write_text(
             json.dumps(
                 {
                     "pebble": {
-                        "listenAddress": f"127.0.0.1:{self._port}",
-                        "managementListenAddress": f"127.0.0.1:{self._management}",
-                        "certificate": str(certificate),
-                        "privateKey": str(key),
+                        "listenAddress": f"{host}:{self._port}",
+                        "managementListenAddress": f"{host}:{self._management}",
+                        "certificate": str(self.pair[0]),
+                        "privateKey": str(self.pair[1]),
                         "httpPort": self.http_port,
                         "tlsPort": self.tls_port,
                     }
@@ -64,9 +75,13 @@ class LivePebble:
         )
         self._processes: list[subprocess.Popen[bytes]] = []
 
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Return a certificate and its key, by the authority that vouches for the directory."""
+        return self._authority.issue(name).write(self.folder, name)
+
     @property
     def directory(self) -> str:
-        return f"https://127.0.0.1:{self._port}/dir"
+        return f"https://{self._host}:{self._port}/dir"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -152,7 +167,7 @@ class LivePebble:
 
     def root_pem(self) -> bytes:
         """Return the root that its certificates lead to."""
-        return self._get(f"https://127.0.0.1:{self._management}/roots/0")
+        return self._get(f"https://{self._host}:{self._management}/roots/0")
 
     def resolve(self, name: str, *addresses: str) -> None:
         """Say which addresses a name has; without any it is 127.0.0.1 again."""

@@ -3,7 +3,8 @@
     with Postfix({"relayhost": f"[127.0.0.1]:{server.smtpd}", "smtp_tls_security_level": "encrypt"}) as postfix:
         postfix.send("alice@example.net", "bob@example.org", message)
 
-Mail for DOMAIN lands in Maildirs: `postfix.wait_for_mail()`. It needs root, as Postfix's master does.
+Mail for DOMAIN lands in Maildirs: `postfix.wait_for_mail()`. It needs root, as Postfix's master does. `host`, `port`,
+`hostname` and `domain` are for one that stands elsewhere; `launcher` begins the command lines that start and stop it.
 """
 
 import os
@@ -12,7 +13,7 @@ import smtplib
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +43,7 @@ myhostname = {hostname}
 mydestination =
 alias_maps =
 alias_database =
-inet_interfaces = 127.0.0.1
+inet_interfaces = {host}
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
 disable_dns_lookups = yes
@@ -57,7 +58,7 @@ smtp_tls_loglevel = 1
 """
 
 MASTER: Final = """\
-127.0.0.1:{port} inet n - n - - smtpd
+{host}:{port} inet n - n - - smtpd
 cleanup   unix  n - n - 0 cleanup
 qmgr      unix  n - n 300 1 qmgr
 rewrite   unix  - - n - - trivial-rewrite
@@ -88,11 +89,22 @@ def need_postfix() -> None:
 class Postfix:
     """A running Postfix between `__enter__` and `__exit__`. `settings` are lines of main.cf."""
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        *,
+        host: str = HOST,
+        port: int = 0,
+        hostname: str = HOSTNAME,
+        domain: str = DOMAIN,
+        launcher: Sequence[str] = (),
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-test-", dir="/tmp"))
         self.folder.chmod(0o755)
-        self.port = free_port()
-        self.relayhost = f"[{HOST}]:{self.port}"
+        self.host, self.port = host, port or free_port()
+        self.relayhost = f"[{self.host}]:{self.port}"
+        self._names = {"hostname": hostname, "domain": domain}
+        self._launcher = launcher
         self.mailbox = self.folder / "mail" / "inbox" / "new"
         self._log = self.folder / "maillog"
         self._configure(settings)
@@ -104,11 +116,12 @@ class Postfix:
         shutil.chown(self.folder / "mail", "nobody")
         owner = (self.folder / "mail").stat()
         main = MAIN.format(
-            daemons=DAEMONS, folder=self.folder, hostname=HOSTNAME, domain=DOMAIN, uid=owner.st_uid, gid=65534
+            daemons=DAEMONS, folder=self.folder, host=self.host, uid=owner.st_uid, gid=65534, **self._names
         )
-        main += "".join(f"{name} = {value}\n" for name, value in settings.items())
+        ours = [line for line in main.splitlines() if line.partition(" =")[0] not in settings]
+        main = "\n".join([*ours, *(f"{name} = {value}" for name, value in settings.items()), ""])
         (self.folder / "etc" / "main.cf").write_text(main)
-        (self.folder / "etc" / "master.cf").write_text(MASTER.format(port=self.port))
+        (self.folder / "etc" / "master.cf").write_text(MASTER.format(host=self.host, port=self.port))
 
     @property
     def log_text(self) -> str:
@@ -118,7 +131,7 @@ class Postfix:
         # Postfix's daemons keep what they inherit: a pipe would never close.
         with (self.folder / "output").open("a") as output:
             subprocess.run(
-                ["/usr/sbin/postfix", "-c", self.folder / "etc", verb],
+                [*self._launcher, "/usr/sbin/postfix", "-c", self.folder / "etc", verb],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -148,7 +161,7 @@ class Postfix:
         end = time.monotonic() + DEADLINE
         while True:
             try:
-                with smtplib.SMTP(HOST, self.port, timeout=DEADLINE):
+                with smtplib.SMTP(self.host, self.port, timeout=DEADLINE):
                     return
             except OSError:
                 assert time.monotonic() < end, self.log_text
@@ -156,7 +169,7 @@ class Postfix:
 
     def send(self, reverse_path: str, recipient: str, mail: EmailMessage) -> None:
         """Hand Postfix a message to relay."""
-        with smtplib.SMTP(HOST, self.port, timeout=DEADLINE) as client:
+        with smtplib.SMTP(self.host, self.port, timeout=DEADLINE) as client:
             client.sendmail(reverse_path, [recipient], mail.as_bytes())
 
     def wait_for_mail(self, deadline: float = DEADLINE) -> bytes:

@@ -78,9 +78,12 @@ class Call:
 
 
 def command(
-    group: click.Group, name: str
+    group: click.Group, name: str, *, configured: bool = True
 ) -> Callable[[Callable[Concatenate[Call, P], None]], Callable[Concatenate[Call, P], None]]:
-    """Add a function to a group as the command `name`, with the options that every command has."""
+    """Add a function to a group as the command `name`, with the options that every command has.
+
+    One that is not `configured` has nothing to do with a server of ours: it takes -c, and reads nothing.
+    """
 
     def add(function: Callable[Concatenate[Call, P], None]) -> Callable[Concatenate[Call, P], None]:
         @functools.wraps(function)
@@ -92,7 +95,13 @@ def command(
 
         option = click.Path(path_type=Path, dir_okay=False)
         with_config = click.option(
-            "-c", "--config", "config_path", type=option, metavar="FILE", help="The configuration."
+            "-c",
+            "--config",
+            "config_path",
+            type=option,
+            metavar="FILE",
+            help="The configuration.",
+            hidden=not configured,
         )
         with_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
         group.command(name, context_settings=_CONTEXT)(with_config(with_json(run)))

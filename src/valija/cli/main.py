@@ -17,8 +17,11 @@ from valija.cli import (
     check,
     dkim,
     dovecot_config,
+    init,
+    probe,
     queue,
     relay_proof,
+    send,
     serve,
     server,
     systemd,
@@ -32,7 +35,23 @@ cli = click.Group(
 )
 click.version_option(__version__, prog_name="valija", message="%(prog)s %(version)s")(cli)
 
-for module in (serve, check, relay_proof, users, queue, aliases, dkim, dovecot_config, certificate, systemd, server):
+_MODULES: Final = (
+    init,
+    serve,
+    check,
+    relay_proof,
+    users,
+    queue,
+    aliases,
+    dkim,
+    dovecot_config,
+    certificate,
+    systemd,
+    server,
+    probe,
+    send,
+)
+for module in _MODULES:
     module.add_to(cli)
 
 

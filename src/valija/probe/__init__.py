@@ -1,0 +1,1 @@
+"""L4: judging any mail server from outside."""
