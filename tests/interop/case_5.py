@@ -15,6 +15,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,6 +29,7 @@ from tests.private_machine import PrivateMachine
 MISSING: Final = private_machine.MISSING or dovecot.MISSING or pebble.MISSING
 
 CORREO, MUNDO, FUERA, OFICINA = "192.0.2.10", "198.51.100.20", "203.0.113.9", "10.20.0.7"
+WITHOUT_TLS: Final = "198.51.100.21"  # another address of the world's
 LETS_ENCRYPT: Final = "acme-v02.api.letsencrypt.org"
 
 ZONE: Final = {
@@ -37,17 +39,24 @@ ZONE: Final = {
     "_dmarc.example.org": ['TXT "v=DMARC1; p=none"'],
     "example.net": ["MX 10 mx.example.net."],
     "mx.example.net": [f"A {MUNDO}"],
+    "20.100.51.198.in-addr.arpa": ["PTR mx.example.net."],
+    "example.com": ["MX 10 old.example.com."],
+    "old.example.com": [f"A {WITHOUT_TLS}"],
     LETS_ENCRYPT: [f"A {MUNDO}"],
 }
 
-# Postfix as the text sets it up: TLS wherever the other side can, in both directions.
+# Postfix as the text sets it up: TLS wherever the other side can, in both directions. It plays old.example.com too.
 POSTFIX: Final = {
     "disable_dns_lookups": "no",
+    "smtpd_peername_lookup": "yes",
+    "mynetworks": f"127.0.0.0/8 {MUNDO}",
+    "virtual_mailbox_domains": "example.net example.com",
+    "inet_interfaces": f"{MUNDO} {WITHOUT_TLS}",
     "smtpd_tls_security_level": "may",
     "smtp_tls_security_level": "may",
     "smtp_tls_CAfile": "/etc/ssl/certs/ca-certificates.crt",
-    "maximal_backoff_time": "300s",
 }
+OLD_POSTFIX: Final = f"{WITHOUT_TLS}:25 inet n - n - - smtpd -o smtpd_tls_security_level=none\n"
 
 
 class Case5:
@@ -59,6 +68,7 @@ class Case5:
             self._network = stack.enter_context(Network({name: [f"{each}/32"] for name, each in addresses.items()}))
             for name in addresses:
                 self._network.run(name, "ip", "route", "add", "default", "dev", "eth0")
+            self._network.run("mundo", "ip", "address", "add", f"{WITHOUT_TLS}/32", "dev", "eth0")
             self._install(stack)
             self._start_the_world(stack)
             for machine in (self.correo, self.mundo, self.fuera, self.oficina):
@@ -106,8 +116,17 @@ class Case5:
                     hostname="mx.example.net",
                     domain="example.net",
                     launcher=there,
+                    services=OLD_POSTFIX,
                 )
             )
+
+        self._at_home()
+
+    def _at_home(self) -> None:
+        """Have Postfix' log and bob's mail lie where a Debian would have them."""
+        self.mundo.file("/var/log/mail.log").symlink_to(self.postfix.folder / "maillog")
+        self.mundo.file("/home/bob").mkdir()
+        self.mundo.file("/home/bob/Maildir").symlink_to(self.postfix.mailbox.parent)
 
     def _trust(self, machine: PrivateMachine) -> None:
         """Have the authority's roots in the machine's store, in its file and in its folder."""
@@ -137,6 +156,12 @@ def _finish_dovecot(machine: PrivateMachine) -> None:
     assert started.returncode == 0, started.stdout
 
 
+class _Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        """Bind, and look up no name for the address: Python would ask the DNS of the machine below."""
+        TCPServer.server_bind(self)
+
+
 @contextlib.contextmanager
 def lets_encrypts_directory(pebble: LivePebble) -> Iterator[None]:
     """Serve pebble's directory where Let's Encrypt has its own: all other addresses stand in it."""
@@ -157,7 +182,7 @@ def lets_encrypts_directory(pebble: LivePebble) -> Iterator[None]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer((MUNDO, 443), Directory)
+    server = _Server((MUNDO, 443), Directory)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*pebble.pair)
     server.socket = context.wrap_socket(server.socket, server_side=True)

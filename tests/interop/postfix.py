@@ -5,6 +5,7 @@
 
 Mail for DOMAIN lands in Maildirs: `postfix.wait_for_mail()`. It needs root, as Postfix's master does. `host`, `port`,
 `hostname` and `domain` are for one that stands elsewhere; `launcher` begins the command lines that start and stop it.
+`services` are more lines of master.cf.
 """
 
 import os
@@ -98,6 +99,7 @@ class Postfix:
         hostname: str = HOSTNAME,
         domain: str = DOMAIN,
         launcher: Sequence[str] = (),
+        services: str = "",
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-test-", dir="/tmp"))
         self.folder.chmod(0o755)
@@ -105,6 +107,7 @@ class Postfix:
         self.relayhost = f"[{self.host}]:{self.port}"
         self._names = {"hostname": hostname, "domain": domain}
         self._launcher = launcher
+        self._services = services
         self.mailbox = self.folder / "mail" / "inbox" / "new"
         self._log = self.folder / "maillog"
         self._configure(settings)
@@ -121,7 +124,7 @@ class Postfix:
         ours = [line for line in main.splitlines() if line.partition(" =")[0] not in settings]
         main = "\n".join([*ours, *(f"{name} = {value}" for name, value in settings.items()), ""])
         (self.folder / "etc" / "main.cf").write_text(main)
-        (self.folder / "etc" / "master.cf").write_text(MASTER.format(host=self.host, port=self.port))
+        (self.folder / "etc" / "master.cf").write_text(MASTER.format(host=self.host, port=self.port) + self._services)
 
     @property
     def log_text(self) -> str:

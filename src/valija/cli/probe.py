@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from valija.probe.names import Names
     from valija.probe.target import Role, Target
 
-_PORT = click.IntRange(0, 65535)
+_LONGEST: Final = 600.0  # seconds for all of it; a healthy server takes a few
+_PORT: Final = click.IntRange(0, 65535)
 
 
 def add_to(main: click.Group) -> None:
@@ -69,6 +70,7 @@ def _target(host: str, options: dict[str, Any]) -> "Target":
         source=source,
         ca_file=options["ca_file"] or "",
         timeout=options["timeout"],
+        deadline=time.monotonic() + _LONGEST,
     )
 
 

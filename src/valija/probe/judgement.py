@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from valija.probe.wire import Gone, NotOpened
+from valija.probe.wire import Gone, NotOpened, Silent
 
 Verdict = Literal["good", "bad", "warning", "unknown", "not tested"]
 
@@ -53,8 +53,9 @@ class Question(msgspec.Struct, frozen=True):
         return self._ends("unknown", evidence, remedy)
 
     def ended(self, why: Gone) -> Judgement:
-        """The server ended the session: that is a refusal, unless there was no session."""
-        return self.unknown((str(why),)) if isinstance(why, NotOpened) else self.good((f"the session ends: {why}",))
+        """The server ended the session: that is a refusal. If there was none, or no answer, nothing is known."""
+        is_open_question = isinstance(why, NotOpened | Silent)
+        return self.unknown((str(why),)) if is_open_question else self.good((f"the session ends: {why}",))
 
     def not_tested(self, why: str) -> Judgement:
         """It was left out."""

@@ -62,6 +62,8 @@ def _be_odd(target: Target, seen: Seen, test: Question, line: bytes) -> Judgemen
             wire.reply()
             reply = wire.say("NOOP")
             return test.good(wire.evidence) if reply.code == 250 else _is_lost(test, wire)
+    except NotOpened as why:
+        return test.ended(why)
     except Gone as why:
         return _ended(test, wire.evidence, why)
 
@@ -75,8 +77,6 @@ def _is_lost(test: Question, wire: Wire) -> Judgement:
 
 def _ended(test: Question, evidence: Sequence[str], why: Gone) -> Judgement:
     """A refusal and the end is an answer; the end alone, or silence, looks like a fall."""
-    if isinstance(why, NotOpened):
-        return test.ended(why)
     if any(line.startswith("S: ") for line in evidence):
         return test.good((*evidence, f"-- {why}"))
     return test.warning((*evidence, f"-- {why}"), "see whether the server fell, and what its log says")

@@ -16,7 +16,8 @@ class Target(msgspec.Struct, frozen=True):
 
     `outside` is a mailbox that this server has nothing to do with: no mail is ever sent to it. `recipient` receives
     mail on the server, `""` where none is known; `domain` is hosted there, `""` to take what it calls itself. `source`
-    is the address to connect from, `""` for the system's choice. `timeout` is seconds for each answer.
+    is the address to connect from, `""` for the system's choice. `timeout` is seconds for each answer; after
+    `deadline`, by the monotonic clock, no connection is made any more.
     """
 
     host: str
@@ -30,6 +31,7 @@ class Target(msgspec.Struct, frozen=True):
     source: str = ""
     ca_file: str = ""
     timeout: float = 10.0
+    deadline: float = float("inf")
 
     @property
     def literal(self) -> str:

@@ -6,8 +6,8 @@
         wire.say("MAIL FROM:<>")                      # the Reply
         wire.evidence                                 # ["C: MAIL FROM:<>", "S: 250 2.1.0 Ok"]: since the last `mark`
 
-Raises NotOpened where the connection can't be made, and Gone where it ends or keeps silent. Octets may be written as they are: a probe says
-what no client should.
+Raises NotOpened where the connection can't be made, Silent where nothing comes, and Gone where it ends. Octets may be
+written as they are: a probe says what no client should.
 """
 
 import re
@@ -31,6 +31,10 @@ class Gone(Exception):
     """There is no further answer; the text says why."""
 
 
+class Silent(Gone):
+    """None came in time."""
+
+
 class NotOpened(Gone):
     """The connection did not come about, or the server takes nobody: what was to be tested was not."""
 
@@ -44,6 +48,8 @@ class Wire:
         self.evidence: list[str] = []
         self.capabilities = Capabilities()
         self.is_encrypted = False
+        if time.monotonic() > target.deadline:
+            raise NotOpened("the probe has taken long enough")
         source = (target.source, 0) if target.source else None
         try:
             self._socket: socket.socket = socket.create_connection((target.address, port), target.timeout, source)
@@ -81,7 +87,7 @@ class Wire:
         while (reply := self._parser.next()) is None:
             left = end - time.monotonic()
             if left <= 0:
-                raise Gone(f"no answer within {limit:g} s")
+                raise Silent(f"no answer within {limit:g} s")
             self._parser.feed(self._receive(left))
         if isinstance(reply, Unreadable):
             raise Gone(reply.why)
