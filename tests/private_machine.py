@@ -5,9 +5,10 @@
         mail.file("/etc/resolv.conf").write_text("nameserver 192.0.2.53\\n")
         mail.shell("echo ana:secret | chpasswd")
 
-Its /etc and /var/lib are this machine's own as they are, and what it changes there is seen by it alone; /run, /home,
-/var/log and /var/mail are empty; `disks` are folders of a real disk, empty too, and root's alone. All else it has in common with
-everybody, /tmp too. At the end every process that was started on it is ended, and all that it wrote is gone.
+Its /etc and /var/lib are as they are here, and what it changes there is seen by it alone; /run, /home, /var/log and
+/var/mail are empty; `disks` are folders of a real disk, empty too, and root's alone. All else it has in common with
+everybody, /tmp too. Commands begin in /home. At the end every process that was started on it is ended, and all that
+it wrote in these places is gone.
 
 It is made of Linux' namespaces, and has no systemd.
 """
@@ -25,8 +26,7 @@ from typing import Self
 
 from tests import network
 
-_TOOLS = ("unshare", "nsenter", "mount")
-MISSING = network.MISSING or ("" if all(map(shutil.which, _TOOLS)) else "private machines need util-linux")
+_TOOLS = ("unshare", "nsenter", "setpriv", "mount")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEADLINE = 10.0  # seconds
 
@@ -35,9 +35,11 @@ _DEADLINE = 10.0  # seconds
 _SETUP = """
 set -e
 folder=$1 name=$2; shift 2
+mkdir "$folder/own"
+mount -t tmpfs tmpfs "$folder/own" # memory may lie over anything, and not every disk can
 own() {
-  mkdir -p "$folder/new$1" "$folder/work$1"
-  mount -t overlay overlay -o "lowerdir=$1,upperdir=$folder/new$1,workdir=$folder/work$1" "$1"
+  mkdir -p "$folder/own/new$1" "$folder/own/work$1"
+  mount -t overlay overlay -o "lowerdir=$1,upperdir=$folder/own/new$1,workdir=$folder/own/work$1" "$1"
 }
 own /etc
 own /var/lib
@@ -57,6 +59,20 @@ sleep infinity & wait $!
 """
 
 
+def _missing() -> str:
+    if network.MISSING:
+        return network.MISSING
+    if not all(map(shutil.which, _TOOLS)):
+        return "machines of one's own are made with util-linux"
+    tried = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False
+    )
+    return f"machines of one's own can't be made here: {tried.stderr.strip()}" if tried.returncode else ""
+
+
+MISSING = _missing()
+
+
 class PrivateMachine:
     """The machine between `__enter__` and `__exit__`."""
 
@@ -65,7 +81,7 @@ class PrivateMachine:
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"machine-{name}-", dir="/tmp"))
         self.folder.chmod(0o755)
-        self._environment = {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8"}
+        self._environment = {"PATH": path, "HOME": "/home", "LANG": "C.UTF-8"}
         unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
         setup = ["bash", "-c", _SETUP, name, str(self.folder), hostname, *disks]
         self._command = network.command(name, *unshare, *setup)
@@ -112,7 +128,7 @@ class PrivateMachine:
         """Return a command line that runs another one on the machine, with an environment of the machine's."""
         there = ["nsenter", "--target", str(self._first), "--mount", "--uts", "--pid", "--net"]
         environment = [f"{name}={value}" for name, value in self._environment.items()]
-        return [*there, "env", "-i", "-C", "/", *environment, *map(str, words)]
+        return [*there, "env", "-i", "-C", "/home", *environment, *map(str, words)]
 
     def run(self, *words: str | Path, text: str = "", deadline: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run a command; its output and its errors are gathered together, in order."""

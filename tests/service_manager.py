@@ -89,14 +89,26 @@ def _stop_valija() -> None:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         pid = int(_PID.read_text())
         os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + _DEADLINE
-        while time.monotonic() < end and Path(f"/proc/{pid}").exists():
-            time.sleep(0.02)
+        _wait_for_the_end_of(pid)
+
+
+def _stop_dovecot() -> None:
+    """End all of its processes, as systemd does: its auth process would outlive the master for the clients it has."""
+    master = int(Path("/run/dovecot/master.pid").read_text())
+    os.killpg(master, signal.SIGTERM)
+    _wait_for_the_end_of(master)
 
 
 def _restart_valija() -> None:
     _stop_valija()
     _start_valija()
+
+
+def _wait_for_the_end_of(pid: int) -> None:
+    end = time.monotonic() + _DEADLINE
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end, f"process {pid} does not end"
+        time.sleep(0.02)
 
 
 def _run(*words: str) -> None:
@@ -112,6 +124,7 @@ _VERBS = {
     ("restart", "valija"): _restart_valija,
     ("enable", "dovecot"): lambda: _run("dovecot"),
     ("start", "dovecot"): lambda: _run("dovecot"),
+    ("stop", "dovecot"): _stop_dovecot,
     ("reload", "dovecot"): lambda: _run("doveadm", "reload"),
 }
 

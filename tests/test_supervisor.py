@@ -38,6 +38,11 @@ def chatty(_: int, __: BoundSockets, ___: SessionTable, line: socket.socket) -> 
             continue
 
 
+async def _nothing() -> str:
+    """An empty configuration."""
+    return ""
+
+
 class Setting:
     """A supervisor's surroundings; its log lies in a file."""
 
@@ -52,7 +57,7 @@ class Setting:
             self.config,
             [{}, {}],
             run_worker=chatty,
-            read_configuration=lambda: "",
+            read_configuration=_nothing,
             in_force=lambda: self.config,
             certificates=list,
             handlers={},

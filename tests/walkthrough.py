@@ -1,4 +1,4 @@
-"""A guide that is also a test: its commands are run in the order in which a reader runs them, and what it shows is true.
+"""A guide that is also a test: its commands are run in the order of the page, and what it shows is true.
 
     steps = read(Path("docs/es/caso-5.md"))
     for step in steps:

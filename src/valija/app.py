@@ -42,9 +42,11 @@ from valija.receive.admission import SessionTable
 from valija.receive.listener import Listener
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
-from valija.tls.certificates import CertificateFaults
+from valija.tls.certificates import DIRECT, CertificateFaults
 from valija.tls.clients import ClientAuthorities
 from valija.tls.sni import Certificates
+from valija.warden.lent import LentFiles
+from valija.warden.link import Link
 from valija.wiring import Delivery, Household, build_backend, build_site, report_content, set_pace
 
 FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
@@ -63,6 +65,9 @@ class Ground:
     log: Log
     buffer: LogBuffer
     logins: SharedLogins
+    lent: LentFiles | None = None
+    lines: tuple[socket.socket, ...] = ()
+    """Where there is a root helper: what it reads for others, and each worker's way to it."""
 
 
 def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
@@ -92,6 +97,9 @@ class Worker:
         self._stop = asyncio.Event()
         self._listeners: dict[Role, Listener] = {}
         self._retired: set[asyncio.Task[None]] = set()
+        self._lent = ground.lent
+        self._line = ground.lines[number] if ground.lines else None
+        self._helper: Link | None = None
 
     async def run(self, line: socket.socket) -> int:
         """Start, serve, stop; return the exit status."""
@@ -135,7 +143,8 @@ class Worker:
 
     async def _start(self) -> None:
         config, log = self._config, self._log
-        self._certificates.refresh()  # the supervisor's may be some seconds old
+        self._helper = Link(self._line, log) if self._line else None
+        await self._refresh()  # the supervisor's certificates may be some seconds old
         self._store = SqliteStore.open(
             config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
         )
@@ -155,7 +164,7 @@ class Worker:
         users = SystemUsers(is_system_user, time.monotonic)
         set_pace(config, self._protection)
         self._clients = ClientAuthorities(config.sasl.external_ca_file, log)
-        backend = await build_backend(config, accounts, users, self._protection, log)
+        backend = await build_backend(config, accounts, users, self._protection, judge=self._helper, log=log)
         self._house = Household(accounts, users, backend, signer, self._scheduler, self._store.spool, log)
         self._delivering = asyncio.create_task(self._scheduler.run())
         for role in config.listeners:
@@ -183,6 +192,8 @@ class Worker:
         await self._delivery.close(max(1.0, deadline - loop.time()))
         await self._store.close()
         self._house.backend.close()
+        if self._helper is not None:
+            self._helper.close()
         self._protection.close()
         self._house.accounts.close()
 
@@ -212,7 +223,7 @@ class Worker:
                 case "queue-changed":
                     self._store.poke()
                 case "certificates":
-                    self._certificates.refresh()
+                    await self._refresh()
                     channel.send({"is": "certificates", "sha256": self._certificates.fingerprints()})
         self._stop.set()  # told to, or the supervisor is gone
 
@@ -229,7 +240,7 @@ class Worker:
         """Swap a new configuration in. Sessions and attempts that run go on under the old one."""
         written = self._parsed(text)
         config = with_fixed_settings(written, self._config)
-        certificates = self._certificates_of(config)
+        certificates = await self._certificates_of(config)
         for setting in fixed_settings_changed(self._config, written):
             self._log.warning("this change needs a restart", setting=setting)
         if config.sasl != self._config.sasl:
@@ -253,19 +264,28 @@ class Worker:
         """Ask somebody else about logins; sessions that are open may go on asking the old one for a while."""
         former = self._house.backend
         house = self._house
-        backend = await build_backend(config, house.accounts, house.users, self._protection, self._log)
+        backend = await build_backend(
+            config, house.accounts, house.users, self._protection, judge=self._helper, log=self._log
+        )
         self._house = replace(self._house, backend=backend)
         self._log.info("logins are judged by another", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)
 
-    def _certificates_of(self, config: Config) -> Certificates:
-        """Return the certificate of a configuration. One that has not changed stays: its key may be root's to read."""
+    async def _certificates_of(self, config: Config) -> Certificates:
+        """Return the certificates of a configuration; those that have not changed stay."""
+        await self._refresh()
         if (config.tls, config.hostname) == (self._config.tls, self._config.hostname):
-            self._certificates.refresh()
             return self._certificates
-        certificates = Certificates(config.tls, config.hostname, config.data_dir, self._log, time.time)
+        files = self._lent or DIRECT
+        certificates = Certificates(config.tls, config.hostname, config.data_dir, self._log, time.time, files=files)
         certificates.load()
         return certificates
+
+    async def _refresh(self) -> None:
+        """Take up renewed certificates; what only root may read comes from the root helper."""
+        if self._lent is not None and self._helper is not None:
+            await self._lent.renew(self._helper)
+        self._certificates.refresh()
 
     async def _adopt(self) -> None:
         """Take over what workers left behind that are no longer configured."""
@@ -283,7 +303,7 @@ class Worker:
             await asyncio.sleep(STATUS_INTERVAL)
             if loop.time() >= look:
                 look = loop.time() + CERTIFICATE_INTERVAL
-                self._certificates.refresh()
+                await self._refresh()
 
     def _counts(self) -> dict[str, int]:
         sessions = sum(listener.session_count for listener in self._listeners.values())

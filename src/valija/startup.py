@@ -24,7 +24,7 @@ from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, 
 from valija.auth import known_networks
 from valija.auth.database import AccountsUnusable, open_database
 from valija.auth.protection import SharedLogins
-from valija.config import MACHINE, Config, find, parse, read_text, reload_fault, trust_fault
+from valija.config import MACHINE, Config, find, parse, read_text, trust_fault
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer, build_log, take_in_libraries
 from valija.mail.endpoint import Endpoint
@@ -45,13 +45,21 @@ from valija.sockets import BoundSockets, PortTaken, bind_all, bind_challenges, c
 from valija.supervisor import Supervisor
 from valija.systemd.activation import handed_sockets, place_sockets
 from valija.systemd.notify import ServiceManager
-from valija.tls.certificates import CertificateFaults
+from valija.tls.certificates import DIRECT, CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
 from valija.tls.sni import Certificates, alone
 from valija.warden.confinement import give_up_all
+from valija.warden.lent import LentFiles
+from valija.warden.link import Link
+from valija.warden.start import RootHelper
+from valija.warden.start import start as start_helper
 
 LOCK_NAME: Final = "lock"
 _WANTED_DESCRIPTORS: Final = 65_536
+
+
+class ConfigurationRefused(Exception):
+    """The configuration that was read again is not sound; a line per fault."""
 
 
 class Refusal(Exception):
@@ -82,6 +90,9 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     _raise_descriptor_limit()
     account = _service_account(config, log)
     pairs = _read_files(config)
+    helper = _start_helper(config, path or find(), account, log, buffer)
+    if helper:
+        held.callback(helper.close)
     prepare_data_dir(config.data_dir, account or _this_user())
     config, handed = _take_handed(config, log)
     bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers, handed)
@@ -91,15 +102,30 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
         drop(account)
     else:
         give_up_all()
-    _check_readable(config, path or find(), log)
+    _check_readable(config)
     check_data_dir(config.data_dir, _queue_files(config))
     held.enter_context(_locked(config.data_dir))
-    certificates = Certificates(config.tls, config.hostname, config.data_dir, log, time.time, read=pairs)
+    lent = LentFiles(log) if helper else None
+    certificates = Certificates(
+        config.tls, config.hostname, config.data_dir, log, time.time, read=pairs, files=lent or DIRECT
+    )
     certificates.load()
     _check_data(config)
     known_networks.prepare(config.known_networks_file, time.time(), log)
-    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
-    return asyncio.run(_supervise(config, path, bound, challenge_sockets, ground))
+    lines = tuple(helper.lines) if helper else ()
+    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers), lent, lines)
+    return asyncio.run(_supervise(path or find(), bound, challenge_sockets, helper, ground))
+
+
+def _start_helper(
+    config: Config, path: Path | None, account: Account | None, log: Log, buffer: LogBuffer
+) -> RootHelper | None:
+    """Start the root helper, where root's rights will be missed. Raises PrivilegeError, Refusal."""
+    if account is not None:
+        return start_helper(config, path, account, log, buffer)
+    if config.sasl.type == "pam":
+        raise Refusal('[sasl] type = "pam": only root may ask PAM of others; start valija as root, it becomes `user`')
+    return None
 
 
 def _take_handed(config: Config, log: Log) -> tuple[Config, dict[tuple[str, Endpoint], int]]:
@@ -140,10 +166,8 @@ def _queue_files(config: Config) -> Iterator[Path]:
         yield from QueuePaths(config.queue_dir, worker).parts
 
 
-def _check_readable(config: Config, path: Path | None, log: Log) -> None:
-    """See that the service's user can read what root could. Raises Refusal for what mail can't do without."""
-    if path and not os.access(path, os.R_OK):
-        log.warning("configuration", warning=str(reload_fault(path, config.user)))
+def _check_readable(config: Config) -> None:
+    """See that the service's user can read what root could and nobody reads again for it. Raises Refusal."""
     trusted = config.smtp.tls_ca_file
     if trusted and (fault := trust_fault(trusted)):
         raise Refusal(f'[smtp] tls_ca_file = "{trusted}": {"; ".join(fault)}')
@@ -162,17 +186,21 @@ def _check_data(config: Config) -> None:
 
 
 async def _supervise(
-    config: Config,
     path: Path | None,
     bound: list[BoundSockets],
     challenge_sockets: list[socket.socket],
+    helper: RootHelper | None,
     ground: Ground,
 ) -> int:
-    standing = Standing(ground, path or find())
+    config = ground.config
+    link = Link(helper.line, ground.log) if helper else None
+    if helper:
+        helper.watch(asyncio.get_running_loop())
+    standing = Standing(ground, path, link)
     renewing = Renewing(standing, config.tls.challenge_listen, challenge_sockets, ground.log)
 
-    def read() -> str:
-        text = standing.read()
+    async def read() -> str:
+        text = await standing.read()
         renewing.use_what_is_in_force()
         return text
 
@@ -187,6 +215,7 @@ async def _supervise(
         log=ground.log,
         buffer=ground.buffer,
         manager=ServiceManager.from_environment(os.environ, os.getpid()),
+        lines=ground.lines,
     )
     with flushed_often(ground.buffer):
         chores = [asyncio.create_task(chore) for chore in (standing.keep_fresh(), renewing.run(supervisor))]
@@ -196,6 +225,8 @@ async def _supervise(
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            if link:
+                link.close()
 
 
 class Standing:
@@ -204,9 +235,10 @@ class Standing:
     A worker that dies after a reload must not bring back what the reload took away.
     """
 
-    def __init__(self, ground: Ground, path: Path | None) -> None:
+    def __init__(self, ground: Ground, path: Path | None, helper: Link | None = None) -> None:
         self._ground = ground
         self._path = path.absolute() if path else None
+        self._helper = helper
 
     def run_worker(self, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
         """Be a worker, in a forked process; return its exit status."""
@@ -220,24 +252,41 @@ class Standing:
         """Return the certificates in force."""
         return self._ground.certificates
 
-    def read(self) -> str:
+    async def read(self) -> str:
         """Return the configuration's text, read again, once it is known to be sound. Raises what is wrong with it."""
         ground = self._ground
-        text = read_text(self._path) if self._path else ""
+        text = await self._text()
         folder = self._path.parent if self._path else Path.cwd()
         config = with_fixed_settings(parse(text, ground.config.source, folder, MACHINE), ground.config)
         certificates = ground.certificates
         if (config.tls, config.hostname) != (ground.config.tls, ground.config.hostname):
-            certificates = Certificates(config.tls, config.hostname, config.data_dir, ground.log, time.time)
+            await self._renew_lent()
+            files = ground.lent or DIRECT
+            certificates = Certificates(
+                config.tls, config.hostname, config.data_dir, ground.log, time.time, files=files
+            )
             certificates.load()
         self._ground = replace(ground, config=config, certificates=certificates)
         return text
 
+    async def _text(self) -> str:
+        if self._helper is None or not self._helper.is_open:
+            return read_text(self._path) if self._path else ""
+        read = await self._helper.configuration()
+        if read.faults:
+            raise ConfigurationRefused(read.faults)
+        return read.text
+
+    async def _renew_lent(self) -> None:
+        if self._ground.lent is not None and self._helper is not None:
+            await self._ground.lent.renew(self._helper)
+
     async def keep_fresh(self) -> None:
         """Take up a renewed certificate, as the workers do."""
         while True:
-            await asyncio.sleep(CERTIFICATE_INTERVAL)
+            await self._renew_lent()
             self._ground.certificates.refresh()
+            await asyncio.sleep(CERTIFICATE_INTERVAL)
 
 
 def _service_account(config: Config, log: Log) -> Account | None:

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -73,7 +73,8 @@ class Supervisor:
 
     `read_configuration` reads it anew, as text, and raises what is wrong with it; `in_force` tells which one holds, and
     `certificates` what serves. `handlers` are more commands for the control socket. `ready` is set when mail is taken.
-    `manager` hears how it goes; a worker that is silent for `patience` seconds is ended.
+    `manager` hears how it goes; a worker that is silent for `patience` seconds is ended. `lines` lead from each worker
+    to the root helper, where there is one.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Supervisor:
         bound: list[BoundSockets],
         *,
         run_worker: WorkerMain,
-        read_configuration: Callable[[], str],
+        read_configuration: Callable[[], Awaitable[str]],
         in_force: Callable[[], Config],
         certificates: Callable[[], list[CertificateStatus]],
         handlers: Mapping[str, Handler],
@@ -90,6 +91,7 @@ class Supervisor:
         buffer: LogBuffer,
         manager: ServiceManager,
         patience: float = PATIENCE,
+        lines: Sequence[socket.socket] = (),
     ) -> None:
         self._buffer = buffer
         self._manager = manager
@@ -99,6 +101,8 @@ class Supervisor:
         self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
         self._table = SessionTable.shared(len(bound))
         self._run_worker = run_worker
+        self._lines = lines
+        self._reloading = asyncio.Lock()
         self._read_configuration = read_configuration
         self._in_force = in_force
         self._log = log
@@ -115,7 +119,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(loop.create_task(self._reload())))
         gc.freeze()  # what is loaded now is shared by all workers: keep their collectors from touching it
         for worker in self._workers:
             await self._start(worker)
@@ -140,11 +144,15 @@ class Supervisor:
 
     # What the control socket asks
 
-    def reload(self) -> list[str]:
+    async def reload(self) -> list[str]:
         """Pass a new configuration on; on any fault keep the old one. Returns the faults."""
+        async with self._reloading:
+            return await self._pass_on()
+
+    async def _pass_on(self) -> list[str]:
         self._manager.reloading(time.monotonic_ns())
         try:
-            text = self._read_configuration()
+            text = await self._read_configuration()
         except Exception as error:
             faults = str(error).splitlines() or [type(error).__name__]
             for fault in faults:
@@ -156,8 +164,11 @@ class Supervisor:
         self._manager.ready(self._in_words())
         return []
 
+    async def _reload(self) -> None:
+        await self.reload()
+
     async def _on_reload(self, _: Arguments) -> None:
-        if faults := self.reload():
+        if faults := await self.reload():
             raise ControlError("\n".join(faults))
 
     async def _on_queue_changed(self, arguments: Arguments) -> None:
@@ -211,6 +222,7 @@ class Supervisor:
         worker.started = asyncio.get_running_loop().time()
         worker.since = time.time()
         keep = {each.fileno() for sockets in worker.sockets.values() for each in sockets} | {theirs.fileno()}
+        keep |= {line.fileno() for line in self._lines[worker.number : worker.number + 1]}
         pid = os.fork()
         if pid == 0:
             _become_worker(lambda: self._run_worker(worker.number, worker.sockets, self._table, theirs), keep)

@@ -23,6 +23,7 @@ from valija.auth.dovecot import DovecotBackend
 from valija.auth.external import ExternalBackend
 from valija.auth.identities import LoginOf, account_logins, system_logins
 from valija.auth.local import AccountsBackend
+from valija.auth.pam import Judge, Nobody, PamBackend
 from valija.auth.password import Passwords
 from valija.auth.protection import LoginProtection, account_name, system_name
 from valija.auth.system_users import SystemDirectory, SystemUsers
@@ -92,15 +93,27 @@ def build_site(config: Config, role: Role, house: Household) -> Site:
 
 
 async def build_backend(
-    config: Config, accounts: Accounts, users: SystemUsers, protection: LoginProtection, log: Log
+    config: Config,
+    accounts: Accounts,
+    users: SystemUsers,
+    protection: LoginProtection,
+    *,
+    judge: Judge | None,
+    log: Log,
 ) -> AuthBackend:
-    """Return who tells whether a login is right; waits for it a little, so that the first EHLO can name mechanisms."""
+    """Return who tells whether a login is right; waits for it a little, so that the first EHLO can name mechanisms.
+
+    `judge` is who may ask PAM, None where nobody may.
+    """
+    of_system = system_logins(accounts, users, frozenset(config.domains))
     if config.sasl.type == "dovecot":
         dovecot = DovecotBackend(config.sasl.path, log)
         await dovecot.connected(_DOVECOT_PATIENCE)
         # Dovecot has a memory of its own (auth_cache_size); ours would hide that it is away, or has barred somebody.
-        beside = _with_others(dovecot, config, system_logins(accounts, users, frozenset(config.domains)), log)
-        return protection.guard(beside, name=system_name, remembers=False)
+        return protection.guard(_with_others(dovecot, config, of_system, log), name=system_name, remembers=False)
+    if config.sasl.type == "pam":
+        pam = PamBackend(judge or Nobody(), config.domains, log)
+        return protection.guard(_with_others(pam, config, of_system, log), name=system_name, remembers=True)
     threads = max(1, (os.cpu_count() or 1) // config.workers)
     passwords = Passwords(threads, good=protection.good)
     embedded = AccountsBackend(accounts, passwords, binds=config.sasl.scram_channel_binding)

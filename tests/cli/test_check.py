@@ -254,12 +254,13 @@ def test_what_only_root_can_read_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     trusted.chmod(0o600)
     here.configuration.chmod(0o600)
     told = here.run("check").stdout
-    assert f"WARNING  {here.configuration}: user 'nobody' cannot read this file: a reload" in told
+    assert f"ok       {here.configuration} is for root alone: the root helper reads it again" in told
     assert f"FAILURE  [smtp] tls_ca_file = \"{trusted}\": user 'nobody' cannot read {trusted}" in told
     trusted.chmod(0o644)
     here.configuration.chmod(0o644)
     told = here.run("check").stdout
     assert "cannot read" not in told
+    assert "root helper" not in told
 
 
 @pytest.mark.parametrize(

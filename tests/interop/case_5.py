@@ -40,17 +40,18 @@ ZONE: Final = {
     "example.net": ["MX 10 mx.example.net."],
     "mx.example.net": [f"A {MUNDO}"],
     "20.100.51.198.in-addr.arpa": ["PTR mx.example.net."],
-    "example.com": ["MX 10 old.example.com."],
-    "old.example.com": [f"A {WITHOUT_TLS}"],
+    "antiguo.example": ["MX 10 mail.antiguo.example."],
+    "mail.antiguo.example": [f"A {WITHOUT_TLS}"],
     LETS_ENCRYPT: [f"A {MUNDO}"],
 }
 
-# Postfix as the text sets it up: TLS wherever the other side can, in both directions. It plays old.example.com too.
+# Postfix as the text sets it up: TLS wherever the other side can, in both directions. As mail.antiguo.example, which is
+# of another age, it knows none.
 POSTFIX: Final = {
     "disable_dns_lookups": "no",
     "smtpd_peername_lookup": "yes",
     "mynetworks": f"127.0.0.0/8 {MUNDO}",
-    "virtual_mailbox_domains": "example.net example.com",
+    "virtual_mailbox_domains": "example.net antiguo.example",
     "inet_interfaces": f"{MUNDO} {WITHOUT_TLS}",
     "smtpd_tls_security_level": "may",
     "smtp_tls_security_level": "may",
@@ -138,6 +139,18 @@ class Case5:
             (store / name).write_bytes(b"-----BEGIN" + pem)
             hashed = machine.run("openssl", "x509", "-hash", "-noout", "-in", f"/etc/ssl/certs/{name}").stdout.strip()
             (store / f"{hashed}.0").symlink_to(name)
+
+    def leave_what_certbot_leaves(self) -> None:
+        """Lay out certbot's files: versions in an archive, links to the last one, and all of it for root alone."""
+        folder = self.correo.file("/etc/letsencrypt")
+        archive, live = (folder / name / "mail.example.org" for name in ("archive", "live"))
+        for each in (archive, live):
+            each.mkdir(parents=True)
+            each.parent.chmod(0o700)
+        for name, issued in zip(("fullchain", "privkey"), self.pebble.issue("mail.example.org"), strict=True):
+            (archive / f"{name}1.pem").write_bytes(issued.read_bytes())
+            (live / f"{name}.pem").symlink_to(f"../../archive/mail.example.org/{name}1.pem")
+        (archive / "privkey1.pem").chmod(0o600)
 
     @property
     def log_of_valija(self) -> str:

@@ -147,9 +147,8 @@ def _described(pair: CertificatePair) -> str:
 
 
 def _readable(place: _Place, reader: Account | None) -> Iterator[Finding]:
-    """Yield files that root reads at the start, and its user cannot read again when they are renewed."""
+    """Yield files that root reads at the start, and that its user cannot read again when they are renewed."""
     for key, path in (("cert_file", place.wanted.cert_file), ("key_file", place.wanted.key_file)):
         if reader and not reader.is_root and path and (barred := first_barred(Path(path), reader)):
             text = f'{place.table} {key} = "{path}": user {reader.name!r} cannot read {barred}'
-            remedy = f"a renewed one is taken up by a restart; or let it be read: chgrp {reader.name}, chmod g+rX"
-            yield warning("certificate", text, remedy)
+            yield fine("certificate", f"{text}; the root helper reads it again when it is renewed")

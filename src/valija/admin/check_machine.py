@@ -20,7 +20,7 @@ from valija.admin.check_relay import Neighbours, check_relay
 from valija.admin.check_sasl import check_sasl
 from valija.admin.check_system import check_clock, check_limits, descriptors_of
 from valija.admin.findings import Finding, failure, fine, unknown, warning
-from valija.config import NO_FILE, Config, reload_fault
+from valija.config import NO_FILE, Config
 from valija.content.dkim_key import DkimKey
 from valija.dkim_keys import DkimKeys
 from valija.privileges import Account, PrivilegeError, find_account, first_barred, running_as_root, unreadable_code
@@ -92,8 +92,7 @@ def _out_of_reach(config: Config, account: Account) -> Iterator[Finding]:
     """Yield the files that root can read and the service's user cannot."""
     source = Path(config.source)
     if source.is_file() and first_barred(source, account):
-        fault = reload_fault(source, account.name)
-        yield warning("user", f"{source}: {fault.reason}", fault.remedy)
+        yield fine("user", f"{source} is for root alone: the root helper reads it again at a reload")
     trusted = config.smtp.tls_ca_file
     if trusted and (barred := first_barred(Path(trusted), account)):
         text = f'[smtp] tls_ca_file = "{trusted}": user {account.name!r} cannot read {barred}'

@@ -9,8 +9,8 @@ that name in a hosted domain, as mail programs send it; both are the same login,
 domain is taken whole, for directories whose users are called that. The name is looked up as it is written, then in
 ASCII lower case. Root may not log in by mail, whatever PAM says; who else may is PAM's to say.
 
-PAM asks for a wrong answer to be held back (some 2 s). That wait is spent here, where it costs a timer, not there, where
-it would hold a process.
+PAM asks for a wrong answer to be held back (some 2 s). That wait is spent here, where it costs a timer, not there,
+where it would hold a process.
 """
 
 import asyncio
@@ -45,6 +45,14 @@ class Judge(Protocol):
 
     async def judge(self, names: Sequence[str], password: bytes) -> Verdict:
         """Return what PAM says of the first of `names` that the system knows. Never raises but CancelledError."""
+
+
+class Nobody:
+    """The judge where there is none: a server that was not started as root, or not for PAM."""
+
+    async def judge(self, names: Sequence[str], password: bytes) -> Verdict:
+        """Nobody can tell."""
+        return Verdict("unavailable", detail="nobody here may ask PAM: restart valija as root")
 
 
 # Linux-PAM's return codes (pam_authenticate(3), pam_acct_mgmt(3)) that say something of this user and this password.

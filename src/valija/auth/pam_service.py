@@ -57,7 +57,7 @@ def remedy(name: str, folders: tuple[Path, ...] = FOLDERS) -> str:
 
 
 def service_text(folders: tuple[Path, ...] = FOLDERS) -> str:
-    """Return the lines of a service that judges by the system's own rules: who the user is, and whether they still are."""
+    """Return the lines of a service that judges as the system does: who the user is, and whether they still are."""
     if _file_of("common-auth", folders):
         return "@include common-auth\n@include common-account\n"
     if _file_of("system-auth", folders):

@@ -46,7 +46,7 @@ def add_to(main: click.Group) -> None:
 
 
 def _target(host: str, options: dict[str, Any]) -> "Target":
-    from valija.machine import full_host_name
+    from valija.machine import full_host_name, is_local_address
     from valija.probe.target import ROLES, Target
 
     ports: dict[Role, int] = {role: options[f"port_{role}"] for role in ROLES if options[f"port_{role}"]}
@@ -58,9 +58,10 @@ def _target(host: str, options: dict[str, Any]) -> "Target":
     for option in ("recipient", "outside"):
         if options[option] and (not options[option].isprintable() or "@" not in options[option]):
             raise click.UsageError(f"--{option} {options[option]!r} is no address")
+    address = _resolve(host, source)
     return Target(
         host=host,
-        address=_resolve(host, source),
+        address=address,
         name=options["name"] or ("" if _is_address(host) or host == "localhost" else host),
         ehlo=options["ehlo"] or full_host_name(),
         ports=ports,
@@ -71,6 +72,7 @@ def _target(host: str, options: dict[str, Any]) -> "Target":
         ca_file=options["ca_file"] or "",
         timeout=options["timeout"],
         deadline=time.monotonic() + _LONGEST,
+        is_at_home=not source and is_local_address(address),
     )
 
 

@@ -7,7 +7,7 @@ All faults are reported at once, a line for each, naming the setting, the value 
 """
 
 from valija.config.faults import ConfigError, Setting, SettingFault
-from valija.config.load import MACHINE, NO_FILE, find, load, parse, read_text, reload_fault
+from valija.config.load import MACHINE, NO_FILE, find, load, parse, read_text
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.tables import Facts
 from valija.config.trust import trust_fault
@@ -26,6 +26,5 @@ __all__ = [
     "load",
     "parse",
     "read_text",
-    "reload_fault",
     "trust_fault",
 ]

@@ -59,12 +59,6 @@ def read_text(path: Path) -> str:
         raise _refused(str(path), f"line {line}: the text is not UTF-8", "save the file as UTF-8") from None
 
 
-def reload_fault(path: Path, user: str) -> SettingFault:
-    """Return the warning that a server that runs as `user` will not be able to read its configuration again."""
-    reason = f"user {user!r} cannot read this file: a reload (SIGHUP) will be refused, and the configuration stays"
-    return SettingFault(str(path), Setting("", ""), "", reason, f"chgrp {user} {path}, chmod 0640 {path}")
-
-
 def parse(text: str, source: str, folder: Path, facts: Facts) -> Config:
     """Return the configuration in a TOML text. Raises ConfigError.
 

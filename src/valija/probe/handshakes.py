@@ -3,13 +3,14 @@
     probe_handshakes(target, seen)
 
 Between servers old TLS is better than none, so that there it is a warning; for users it is over (RFC 8996, RFC 8997).
+TLS without a certificate harms nobody who does not ask for it.
 Whether it can be asked at all depends on the OpenSSL here: what that refuses to offer is `unknown`.
 """
 
 import ssl
 import warnings
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -23,24 +24,27 @@ _OLD: Final = "agree to TLS 1.2 and later only: smtpd_tls_protocols = >=TLSv1.2 
 _WEAK: Final = "smtpd_tls_mandatory_exclude_ciphers = aNULL, eNULL, 3DES, RC4, EXPORT in Postfix"
 
 
+Fault = Literal["everywhere", "for users", "nowhere"]
+
+
 class Offer(msgspec.Struct, frozen=True):
-    """What one handshake offers: nothing but this. `always_bad`: between servers too."""
+    """What one handshake offers: nothing but this. `fault` tells where agreeing is one."""
 
     id: str
     what: str
     version: ssl.TLSVersion
     ciphers: str
     remedy: str
-    always_bad: bool = False
+    fault: Fault = "for users"
 
 
 OFFERS: Final = (
     Offer("tls-1.0", "TLS 1.0", ssl.TLSVersion.TLSv1, "ALL:@SECLEVEL=0", _OLD),
     Offer("tls-1.1", "TLS 1.1", ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0", _OLD),
+    Offer("cipher-null", "TLS that encrypts nothing", ssl.TLSVersion.TLSv1_2, "eNULL:@SECLEVEL=0", _WEAK, "everywhere"),
     Offer(
-        "cipher-null", "TLS that encrypts nothing", ssl.TLSVersion.TLSv1_2, "eNULL:@SECLEVEL=0", _WEAK, always_bad=True
+        "cipher-anonymous", "TLS without a certificate", ssl.TLSVersion.TLSv1_2, "aNULL:@SECLEVEL=0", _WEAK, "nowhere"
     ),
-    Offer("cipher-anonymous", "TLS without a certificate", ssl.TLSVersion.TLSv1_2, "aNULL:@SECLEVEL=0", _WEAK),
     Offer("cipher-old", "RC4, 3DES or DES", ssl.TLSVersion.TLSv1_2, "RC4:3DES:DES:EXPORT:@SECLEVEL=0", _WEAK),
 )
 
@@ -65,7 +69,7 @@ def _offer(target: Target, seen: Seen, test: Question, offer: Offer) -> Judgemen
         return judge_refusal(test, refused)
     except Gone as why:
         return test.ended(why)
-    is_fault = offer.always_bad or seen.role != "smtp"
+    is_fault = offer.fault == "everywhere" or (offer.fault == "for users" and seen.role != "smtp")
     return test.bad(evidence, offer.remedy) if is_fault else test.warning(evidence, offer.remedy)
 
 

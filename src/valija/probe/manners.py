@@ -89,6 +89,8 @@ def _talk_first(target: Target, seen: Seen, test: Question) -> Judgement:
             banner = wire.reply()
             if not banner.is_positive:
                 return test.good(wire.evidence)
-            return test.warning(wire.evidence, _HEAR_FIRST) if wire.reply().is_positive else test.good(wire.evidence)
+            taken = wire.reply().is_positive
+            evidence = wire.evidence[:3]  # what it offers does not matter here
+            return test.warning(evidence, _HEAR_FIRST) if taken else test.good(evidence)
     except Gone as why:
         return test.ended(why)

@@ -26,13 +26,14 @@ FORMS_A_CONNECTION: Final = 5  # servers slow down, or hang up, after ten errors
 _ABOUT_THE_DOMAIN: Final = ("5.1.2", "5.1.10", "4.1.2", "4.4.3", "4.4.4", "5.4.4")
 _RELAYING: Final = re.compile(r"\brelay", re.IGNORECASE)
 
-_TRUSTED: Final = "it takes mail for elsewhere from this machine, which it may rightly trust"
-_FROM_ELSEWHERE: Final = "probe from another machine, or with --source from an address that it does not trust"
+_FROM_ELSEWHERE: Final = (
+    "it may rightly trust this machine: probe from another, or with --source from an address that it does not trust"
+)
 _CLOSE_IT: Final = (
     "let only known networks (mynetworks) and users who logged in send to other domains: "
     "smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination in Postfix"
 )
-_TAKES_ALL: Final = "it takes any local part in its own domain, so that taking this one says nothing"
+_TAKES_ALL: Final = "it takes any local part, a random one too, so that taking this one says nothing"
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -77,9 +78,9 @@ def judge_form(test: Question, form: Form, said: Answers | None, *, trusted: boo
 
 def _judge_taken(test: Question, form: Form, said: Answers, *, trusted: bool, catch_all: bool) -> Judgement:
     if form.leads == "here" and catch_all:
-        return test.unknown((*said.evidence, _TAKES_ALL))
+        return test.unknown(said.evidence, _TAKES_ALL)
     if trusted:
-        return test.unknown((*said.evidence, _TRUSTED), _FROM_ELSEWHERE)
+        return test.unknown(said.evidence, _FROM_ELSEWHERE)
     return test.bad(said.evidence, _CLOSE_IT)
 
 

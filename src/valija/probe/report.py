@@ -7,6 +7,7 @@ Neighbours with the same verdict and the same remedy share one entry, so that an
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from textwrap import wrap
 from typing import Final
 
 from valija.probe.judgement import Judgement, Verdict
@@ -18,6 +19,7 @@ _MARKS: Final[dict[Verdict, str]] = {
     "unknown": "unknown",
     "not tested": "not tested",
 }
+_RELAYING: Final = "no relaying: "
 _WIDTH: Final = 13
 
 
@@ -49,7 +51,7 @@ def _entry(alike: list[Judgement]) -> Iterator[str]:
     mark = f"  {_MARKS[first.verdict]:<{_WIDTH - 2}}"
     indent = " " * _WIDTH
     if first.verdict == "good":
-        yield f"{mark}{first.what}" if not others else f"{mark}no relaying: {len(alike)} ways of it are refused"
+        yield f"{mark}{first.what}" if not others else f"{mark}{_RELAYING}{len(alike)} ways of it are refused"
         return
     if first.verdict == "not tested":
         what = first.what if not others else f"{len(alike)} tests"
@@ -58,6 +60,7 @@ def _entry(alike: list[Judgement]) -> Iterator[str]:
     yield f"{mark}{first.what}"
     yield from (f"{indent}{line}" for line in first.evidence)
     if others:
-        yield f"{indent}so too: {'; '.join(each.what for each in others)}"
+        named = "; ".join(each.what.removeprefix(_RELAYING) for each in others)
+        yield from wrap(f"so too: {named}", 110, initial_indent=indent, subsequent_indent=indent)
     if first.remedy:
         yield f"{indent}-> {first.remedy}"

@@ -17,7 +17,8 @@ class Target(msgspec.Struct, frozen=True):
     `outside` is a mailbox that this server has nothing to do with: no mail is ever sent to it. `recipient` receives
     mail on the server, `""` where none is known; `domain` is hosted there, `""` to take what it calls itself. `source`
     is the address to connect from, `""` for the system's choice. `timeout` is seconds for each answer; after
-    `deadline`, by the monotonic clock, no connection is made any more.
+    `deadline`, by the monotonic clock, no connection is made any more. `is_at_home` tells that the server may rightly
+    trust where we come from: it is the same machine.
     """
 
     host: str
@@ -32,16 +33,12 @@ class Target(msgspec.Struct, frozen=True):
     ca_file: str = ""
     timeout: float = 10.0
     deadline: float = float("inf")
+    is_at_home: bool = False
 
     @property
     def literal(self) -> str:
         """The address as the domain of a mailbox (RFC 5321 section 4.1.3)."""
         return f"[IPv6:{self.address}]" if ":" in self.address else f"[{self.address}]"
-
-    @property
-    def is_at_home(self) -> bool:
-        """Whether the server may rightly trust where we come from: the same machine, and nobody said otherwise."""
-        return not self.source and ipaddress.ip_address(self.address.partition("%")[0]).is_loopback
 
     @property
     def server_hostname(self) -> str | None:

@@ -55,6 +55,7 @@ class Wire:
             self._socket: socket.socket = socket.create_connection((target.address, port), target.timeout, source)
         except OSError as error:
             raise NotOpened(_in_words(error)) from None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Self:
         return self

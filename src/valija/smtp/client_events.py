@@ -82,6 +82,4 @@ class SessionEnded(msgspec.Struct, frozen=True):
     unfinished: tuple[Transaction, ...] = ()
 
 
-ClientEvent = (
-    Ready | TlsReady | TlsRefused | LoggedIn | LoginRefused | ContentWanted | TransactionEnded | SessionEnded
-)
+ClientEvent = Ready | TlsReady | TlsRefused | LoggedIn | LoginRefused | ContentWanted | TransactionEnded | SessionEnded

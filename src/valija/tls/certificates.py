@@ -8,9 +8,8 @@
 A changed file is taken up by the next refresh, for handshakes from then on; sessions that are open keep theirs. A pair
 that is broken, or half written (the chain first, the key seconds later), leaves the one in use where it is, and is said
 once. A process that may read root's keys calls read_pair() before it drops its privileges, and begin_with() after that;
-workers that are forked from one store share its session tickets.
-
-Known weakness: where only root can read a renewed key, the running server cannot take it up.
+workers that are forked from one store share its session tickets. What only root can read is read again by others, who
+look like a FileSource to this (valija/warden/lent).
 """
 
 import contextlib
@@ -19,7 +18,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from valija.logs import Log
 from valija.tls.acme_files import AcmeFiles, incomplete, read_issued, write_private
@@ -31,7 +30,35 @@ from valija.tls.self_signed import make_self_signed
 RENEW_BEFORE: Final = 30 * 86400.0  # seconds before its end that a self-signed certificate is replaced
 _UNSETTLED: Final = 2.0  # a file this fresh, in seconds, may change again without changing its time
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
+FileStamp = tuple[int, int, int]  # time of change in nanoseconds, size, inode
+Stamp = tuple[FileStamp | None, ...]
+
+
+class FileSource(Protocol):
+    """Where the files of `files` are read."""
+
+    def stamp(self, path: str) -> FileStamp | None:
+        """Return what tells one state of a file from another; None where there is none."""
+
+    def read(self, chain_file: str, key_file: str) -> tuple[CertificatePair, list[PairFault]]:
+        """Return a pair, and what is wrong with it."""
+
+
+class _Direct:
+    """The disk, as far as this process may read it."""
+
+    def stamp(self, path: str) -> FileStamp | None:
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+    def read(self, chain_file: str, key_file: str) -> tuple[CertificatePair, list[PairFault]]:
+        return read_pair(chain_file, key_file)
+
+
+DIRECT: Final[FileSource] = _Direct()
 
 
 class CertificateFaults(Exception):
@@ -65,9 +92,11 @@ class CertificateStore:
         log: Log,
         clock: Callable[[], float],
         *,
+        files: FileSource = DIRECT,
         self_signed: str = "self-signed",
         table: str = "[tls]",
     ) -> None:
+        self._files = files
         self._table = table
         self._options = options
         self._hostname = hostname
@@ -168,7 +197,7 @@ class CertificateStore:
 
     def _obtain(self) -> tuple[CertificatePair, list[PairFault]]:
         if self._options.certificate == "files":
-            return read_pair(self._options.cert_file, self._options.key_file)
+            return self._files.read(self._options.cert_file, self._options.key_file)
         if self._options.certificate == "acme":
             return self._obtain_issued()
         return self._make()
@@ -219,7 +248,8 @@ class CertificateStore:
         return not faults and self._clock() < certificate_summary(pair).not_after - RENEW_BEFORE
 
     def _stamp(self) -> Stamp:
-        return tuple(map(_stamp_of, self._paths))
+        source = self._files if self._options.certificate == "files" else DIRECT
+        return tuple(map(source.stamp, self._paths))
 
     def _settled_stamp(self) -> Stamp | None:
         """Return what tells one state of the files from another; None while they are too fresh to tell."""
@@ -233,14 +263,6 @@ def _moment_of_validity(pair: CertificatePair) -> float:
         return certificate_summary(pair).not_before
     except ValueError:
         return 0.0
-
-
-def _stamp_of(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @contextlib.contextmanager

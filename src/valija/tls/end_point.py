@@ -1,7 +1,7 @@
 """What `tls-server-end-point` binds a login to: a digest of the server's certificate (RFC 5929 section 4.1).
 
-    end_point(leaf)            # b"..." on both sides of the connection, b"" where the certificate has none
-    end_point_of(der)          # the same for a certificate in DER, as a client has it
+end_point(leaf)            # b"..." on both sides of the connection, b"" where the certificate has none
+end_point_of(der)          # the same for a certificate in DER, as a client has it
 """
 
 from cryptography import x509

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from valija.logs import Log
-from valija.tls.certificates import CertificateStore
+from valija.tls.certificates import DIRECT, CertificateStore, FileSource
 from valija.tls.options import CertificateOptions, TlsOptions
 from valija.tls.pair import CertificatePair, certificate_summary
 
@@ -29,7 +29,10 @@ _WILDCARD: Final = "*."
 
 
 class Certificates:
-    """The certificates of one configuration. `read` are pairs that somebody has read already, by their place."""
+    """The certificates of one configuration. `read` are pairs that somebody has read already, by their place.
+
+    `files` is where those of `files` are read from then on.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Certificates:
         clock: Callable[[], float],
         *,
         read: Mapping[int, CertificatePair] | None = None,
+        files: FileSource = DIRECT,
     ) -> None:
         self.wanted = options.wanted(hostname)
         self._read = read or {}
@@ -50,6 +54,7 @@ class Certificates:
                 data_dir,
                 log,
                 clock,
+                files=files,
                 self_signed=_file_name(number, each),
                 table=f"[[tls.certificates]] #{number}" if number else "[tls]",
             )

@@ -14,8 +14,8 @@ It is forked before privileges are dropped, where something needs it, and does t
     link.py         a worker's or the supervisor's end of the line;  lent.py  certificates that came over it
 
 What the server's processes say is not trusted: a worker may be in a stranger's hands. No request names a file. Nothing
-leaves but a verdict, a configuration that is sound, and pairs of a certificate and its own key, named by a configuration
-that the service's user could not have written. Root's own password cannot be tried.
+leaves but a verdict, a configuration that is sound, and pairs of a certificate and its own key, named by a
+configuration that the service's user could not have written. Root's own password cannot be tried.
 
 It cannot be started again, since nobody is root any more: so its loop decodes small messages and no more, everything
 that could go wrong or take long happens in a child, and the death of a child is an answer.

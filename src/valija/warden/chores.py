@@ -4,9 +4,9 @@
     read_configuration(source, account)            # ConfigurationRead
     read_pairs(files, account)                     # PairsRead
 
-What is read is read as root, and looked at as the service's user: root parses nothing. What that user could have written
-or replaced is read as that user, who learns nothing by it then. Of a pair nothing is told unless the key belongs to the
-certificate: a configuration that names another file finds nothing out.
+What is read is read as root, and looked at as the service's user: root parses nothing. What that user could have
+written or replaced is read as that user, who learns nothing by it then. Of a pair nothing is told unless the key
+belongs to the certificate: a configuration that names another file finds nothing out.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ def state_of(stamps: Sequence[Stamps], now: float) -> bytes:
 
 
 def read_pairs(files: Sequence[Files], account: Account) -> PairsRead:
-    """Read pairs as root, as far as the service's user could not have put others in their place; look at them as that."""
+    """Read pairs as root, where the service's user could not have put others in their place; look at them as that."""
     stamps = stamps_of(files)
     state = state_of(stamps, time.time())
     as_root = {each: read_pair(*each) for each in files if _are_roots(each, account)}

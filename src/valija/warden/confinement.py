@@ -73,7 +73,7 @@ def die_with_parent(signal_number: int) -> None:
 
 
 def be_expendable() -> None:
-    """Be as likely to be killed for want of memory as any process: what holds for the helper is not for its children."""
+    """Be as likely to be killed for want of memory as any: what holds for the helper is not for its children."""
     _write_oom_score("0")
 
 
@@ -143,7 +143,9 @@ def _effective() -> int:
 def _prctl(option: int, value: int, *, is_vital: bool = True) -> int:
     answer = int(_libc.prctl(option, value, 0, 0, 0))
     if answer < 0 and is_vital:
-        raise PrivilegeError(f"the root helper cannot confine itself: prctl {option}: {os.strerror(ctypes.get_errno())}")
+        raise PrivilegeError(
+            f"the root helper cannot confine itself: prctl {option}: {os.strerror(ctypes.get_errno())}"
+        )
     return answer
 
 

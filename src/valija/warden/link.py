@@ -80,7 +80,7 @@ class Link:
         return _decoded(answer, content, ConfigurationRead)
 
     async def pairs(self, seen: bytes) -> PairsRead | None:
-        """Return all certificates and keys, None where their files are as they were when `seen` was told. Raises Away."""
+        """Return all certificates and keys, None where their files are as when `seen` was told. Raises Away."""
         self._number += 1
         answer, content = await self._ask(ReadPairs(self._number, seen), READING + _ON_THE_WAY)
         return None if answer.what == "same" else _decoded(answer, content, PairsRead)
@@ -95,7 +95,8 @@ class Link:
         except OSError as error:
             self._leave(str(error))
             raise Away(f"{GONE}; {REMEDY}") from None
-        waiting = self._waiting[request.number] = self._loop.create_future()
+        waiting: asyncio.Future[tuple[Answer, bytes]] = self._loop.create_future()
+        self._waiting[request.number] = waiting
         try:
             async with asyncio.timeout(patience):
                 return await waiting

@@ -4,9 +4,9 @@
     answer, content = receive(line)          # Answer(7, "done"), and a Verdict in msgpack
 
 The sockets keep packets apart (SOCK_SEQPACKET): a process that dies in the middle of one leaves nothing half said to
-its successor. A request is small. An answer is smaller; what there is to read comes beside it as a descriptor of memory,
-so that its size is no matter of socket buffers. Answers come in any order; one to a number that nobody waits for was
-meant for a predecessor.
+its successor. A request is small. An answer is smaller; what there is to read comes beside it as a descriptor of
+memory, so that its size is no matter of socket buffers. Answers come in any order; one to a number that nobody waits
+for was meant for a predecessor.
 """
 
 import os
@@ -129,9 +129,10 @@ def receive_request(line: socket.socket) -> Request | None:
     if flags & socket.MSG_TRUNC:
         raise Garbage("it is too long")
     try:
-        return _decode_request(packet)
+        request: Request = _decode_request(packet)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Garbage("it follows no grammar") from None
+    return request
 
 
 def send_answer(line: socket.socket, answer: Answer, content: int | None = None) -> bool:

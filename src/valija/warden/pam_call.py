@@ -32,7 +32,7 @@ class NoPam(Exception):
 def load() -> None:
     """Find PAM's library: not for each login, since it starts programs to look. Raises NoPam."""
     try:
-        import pam
+        import pam  # type: ignore[import-untyped]  # it has no types
 
         pam.PamAuthenticator()
     except (ImportError, OSError, AttributeError) as error:

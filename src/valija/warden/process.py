@@ -24,6 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NoReturn
 
 import msgspec
@@ -115,7 +116,7 @@ class Warden:
         self._poll = select.poll()
         self._on: dict[int, Callable[[int], None]] = {}
         for line in self.lines:
-            self._watch(line.socket.fileno(), lambda event, line=line: self._hear(line, event))
+            self._watch(line.socket.fileno(), partial(self._hear, line))
         self._watch(self.supervisor, lambda _: self._leave())
 
     def run(self) -> NoReturn:

@@ -142,9 +142,7 @@ def _await_word(line: socket.socket) -> None:
         raise PrivilegeError(said.decode(errors="replace") or "the root helper did not start")
 
 
-def _become(
-    duty: process.Duty, lines: list[socket.socket], supervisor: int, log: Log, buffer: LogBuffer
-) -> NoReturn:
+def _become(duty: process.Duty, lines: list[socket.socket], supervisor: int, log: Log, buffer: LogBuffer) -> NoReturn:
     """Be the helper, in a forked process."""
     try:
         process.ignore_signals()
