@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.private_machine import PATH, PrivateMachine
@@ -117,7 +118,7 @@ def _run(*words: str) -> None:
         subprocess.run(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
 
 
-_VERBS = {
+_VERBS: dict[tuple[str, str], Callable[[], None]] = {
     ("enable", "valija"): _start_valija,
     ("start", "valija"): _start_valija,
     ("stop", "valija"): _stop_valija,

@@ -1,6 +1,7 @@
 """Conversations with a server that says what a test wants."""
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.scripted_sink import CLOSE, EXTENSIONS, SILENT, Script, ScriptedSink
 from valija.client.conversation import converse
 from valija.client.order import Account, Order, SendOutcome
 from valija.client.record import Record
+from valija.smtp.sasl_oauth import BEARERS, Bearer
 
 CONTENT = b"Subject: hello\r\n\r\n.dot\r\nbye\r\n"
 LOGINS = (*EXTENSIONS, "AUTH PLAIN LOGIN")
@@ -219,6 +221,18 @@ def test_no_password_leaves_in_clear() -> None:
     done = said(extensions=LOGINS, account=Account("alice", "secret", "PLAIN"))
     assert "PLAIN in clear would show the secret" in done.outcome.reason
     assert "AUTH" not in done.sink.sessions[0].verbs()
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_a_token_is_shown_to_the_server_alone(pki: Pki, mechanism: str) -> None:
+    account = Account("alice@example.org", "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGE", mechanism)
+    done = said({"AUTH": ["235 ok"]}, context=pki.context(), ca_file=pki.ca_file, account=account)
+    assert done.outcome.accepted, done.lines
+    [line] = [each for each in done.sink.sessions[0].commands if each.startswith("AUTH ")]
+    bearer = BEARERS[mechanism].parse(base64.b64decode(line.split(" ")[2]))
+    assert bearer == Bearer("alice@example.org", account.secret)
+    assert account.secret not in "\n".join(done.lines) + repr(account)
+    assert line.split(" ")[2] not in "\n".join(done.lines)
 
 
 def test_an_address_that_needs_smtputf8() -> None:

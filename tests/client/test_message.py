@@ -25,7 +25,7 @@ def test_a_message() -> None:
     assert (mail["From"], mail["To"], mail["Subject"]) == ("a@example.org", "b@example.net, c@example.net", "Grüße")
     assert mail["Message-ID"] == "<1a@example.org>"
     assert mail["Date"] == "Thu, 01 Jan 1970 00:00:00 +0000"
-    assert mail.get_content() == "Ñandú\n.\n"
+    assert mail.get_content() == "Ñandú\r\n.\r\n"
 
 
 def test_it_has_the_line_ends_of_smtp() -> None:

@@ -10,6 +10,7 @@ trust the authority as if it were in their stores, so that no command has to nam
 """
 
 import contextlib
+import shutil
 import ssl
 import threading
 import urllib.request
@@ -26,7 +27,9 @@ from tests.network import Network
 from tests.pebble import LivePebble
 from tests.private_machine import PrivateMachine
 
-MISSING: Final = private_machine.MISSING or dovecot.MISSING or pebble.MISSING
+_CLIENTS: Final = [name for name in ("swaks", "curl", "openssl") if not shutil.which(name)]
+_NO_CLIENTS: Final = f"not installed: {', '.join(_CLIENTS)}" if _CLIENTS else ""
+MISSING: Final = private_machine.MISSING or dovecot.MISSING or pebble.MISSING or _NO_CLIENTS
 
 CORREO, MUNDO, FUERA, OFICINA = "192.0.2.10", "198.51.100.20", "203.0.113.9", "10.20.0.7"
 WITHOUT_TLS: Final = "198.51.100.21"  # another address of the world's
@@ -140,17 +143,19 @@ class Case5:
             hashed = machine.run("openssl", "x509", "-hash", "-noout", "-in", f"/etc/ssl/certs/{name}").stdout.strip()
             (store / f"{hashed}.0").symlink_to(name)
 
-    def leave_what_certbot_leaves(self) -> None:
+    def leave_what_certbot_leaves(self, version: int = 1) -> None:
         """Lay out certbot's files: versions in an archive, links to the last one, and all of it for root alone."""
         folder = self.correo.file("/etc/letsencrypt")
         archive, live = (folder / name / "mail.example.org" for name in ("archive", "live"))
         for each in (archive, live):
-            each.mkdir(parents=True)
+            each.mkdir(parents=True, exist_ok=True)
             each.parent.chmod(0o700)
         for name, issued in zip(("fullchain", "privkey"), self.pebble.issue("mail.example.org"), strict=True):
-            (archive / f"{name}1.pem").write_bytes(issued.read_bytes())
-            (live / f"{name}.pem").symlink_to(f"../../archive/mail.example.org/{name}1.pem")
-        (archive / "privkey1.pem").chmod(0o600)
+            file = archive / f"{name}{version}.pem"
+            file.touch(mode=0o600)
+            file.write_bytes(issued.read_bytes())
+            (live / f"{name}.pem").unlink(missing_ok=True)
+            (live / f"{name}.pem").symlink_to(f"../../archive/mail.example.org/{file.name}")
 
     @property
     def log_of_valija(self) -> str:

@@ -4,6 +4,7 @@ What is not as on a reader's machine: there is no systemd (tests/service_manager
 certbot are laid out by the test. All else is as the page says, on the real ports.
 """
 
+import json
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.interop.case_5 import MISSING, Case5
 from tests.interop.postfix import need_postfix
@@ -133,6 +136,19 @@ def test_others_sent_to_the_hosted_domain_encrypted_and_in_clear(case: Case5, wa
     how = [" ".join(each.get_all("Received", [])[0].split()) for each in arrived]
     assert sorted("with ESMTPS" in each for each in how) == [False, True, True]
     assert all("with ESMTP" in each for each in how)
+
+
+def test_what_certbot_renews_is_taken_up_though_root_alone_can_read_it(case: Case5, walk: Walk) -> None:
+    text = "valija certificate list --json"
+    before = case.correo.shell(text).stdout
+    case.leave_what_certbot_leaves(version=2)
+    end = time.monotonic() + 2 * DEADLINE
+    while (now := case.correo.shell(text).stdout) == before:
+        assert time.monotonic() < end, f"{now}\n{case.log_of_valija}"
+        time.sleep(0.2)
+    (renewed,) = json.loads(now)
+    chain = x509.load_pem_x509_certificates(case.correo.file(f"{LIVE}/fullchain.pem").read_bytes())
+    assert renewed["sha256"] == chain[0].fingerprint(hashes.SHA256()).hex()
 
 
 def test_the_log_knows_no_fault_but_dovecots_and_no_secret(case: Case5, walk: Walk) -> None:

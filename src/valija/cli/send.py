@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from valija.client.order import Account, Mode, Order, Stop, Tls
 
 VARIABLE: Final = "VALIJA_SEND_PASSWORD"
+_FILE: Final = click.Path(exists=True, dir_okay=False, allow_dash=True)
 _LONGEST_SECRET: Final = 65536  # octets; tokens are long
 _STOPS: Final = ("connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data")
 _MECHANISMS: Final = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "XOAUTH2", "OAUTHBEARER")
@@ -37,7 +38,7 @@ def add_to(main: click.Group) -> None:
     @click.option("--password-stdin", is_flag=True, help="Read the password or token from standard input.")
     @click.option("--from", "sender", metavar="ADDRESS", help="The reverse-path, by default the user.")
     @click.option("--to", "recipients", metavar="ADDRESS", multiple=True, help="A recipient; as often as needed.")
-    @click.option("--file", "file", type=click.File("rb"), help="The message; - is standard input.")
+    @click.option("--file", "file", type=_FILE, metavar="FILE", help="The message; - is standard input.")
     @click.option("--subject", metavar="TEXT", default=_SUBJECT, help="The subject of a message made here.")
     @click.option("--body", metavar="TEXT", default=_BODY, help="Its text.")
     @click.option("--quit-after", type=click.Choice(_STOPS), default=None, help="End when that has been answered.")
@@ -149,7 +150,7 @@ def _account(options: dict[str, Any]) -> "Account | None":
 def _secret(options: dict[str, Any]) -> str:
     """Return the password or token: never from an argument, where every user of the machine could read it."""
     if options["password_stdin"]:
-        if options["file"] is not None and options["file"].name == "<stdin>":
+        if options["file"] == "-":
             raise click.UsageError("standard input is either the message or the password")
         return _first_line(sys.stdin.buffer.readline(_LONGEST_SECRET))
     if (secret := os.environ.get(VARIABLE)) is not None:
@@ -177,7 +178,8 @@ def _content(options: dict[str, Any], sender: str, recipients: tuple[str, ...], 
 
     try:
         if options["file"] is not None:
-            return with_smtp_line_ends(options["file"].read())
+            with click.open_file(options["file"], "rb") as file:
+                return with_smtp_line_ends(file.read())
         return compose(
             sender,
             recipients,
@@ -189,6 +191,8 @@ def _content(options: dict[str, Any], sender: str, recipients: tuple[str, ...], 
         )
     except NoMessage as why:
         raise Refusal(str(why)) from None
+    except OSError as error:
+        raise Refusal(f"{options['file']}: {error.strerror}") from None
 
 
 def _as_json(order: "Order", outcome: Any, lines: list[Any]) -> dict[str, Any]:

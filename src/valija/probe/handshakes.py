@@ -23,7 +23,6 @@ _NOT_HERE: Final = ("no protocols available", "no ciphers available", "no cipher
 _OLD: Final = "agree to TLS 1.2 and later only: smtpd_tls_protocols = >=TLSv1.2 in Postfix"
 _WEAK: Final = "smtpd_tls_mandatory_exclude_ciphers = aNULL, eNULL, 3DES, RC4, EXPORT in Postfix"
 
-
 Fault = Literal["everywhere", "for users", "nowhere"]
 
 

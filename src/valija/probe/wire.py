@@ -24,6 +24,7 @@ from valija.smtp.replies import ReplyParser, Unreadable
 
 _LONGEST_SHOWN: Final = 160  # characters of a line of evidence
 _AT_ONCE: Final = 65536
+_MOST_REPLIES: Final = 20
 _PLACE: Final = re.compile(r"\(_ssl\.c:\d+\)")  # in Python's source, which is of no interest here
 
 
@@ -114,11 +115,11 @@ class Wire:
         return self.reply()
 
     def rest(self) -> list[Reply]:
-        """Say QUIT, and return all replies up to the end."""
+        """Say QUIT, and return all replies up to the end: some, where there is none."""
         replies: list[Reply] = []
         try:
             self.send(b"QUIT\r\n")
-            while not replies or replies[-1].code != 221:
+            while len(replies) < _MOST_REPLIES and not (replies and replies[-1].code == 221):
                 replies.append(self.reply())
         except Gone:
             pass
