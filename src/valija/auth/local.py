@@ -16,10 +16,8 @@ import contextlib
 
 from valija.auth.accounts import Accounts, canonical_login
 from valija.auth.backend import (
-    Challenge,
     ConnectionFacts,
     Exchange,
-    Malformed,
     Step,
     Success,
     Unavailable,
@@ -27,6 +25,7 @@ from valija.auth.backend import (
 )
 from valija.auth.database import AccountsUnusable
 from valija.auth.password import Passwords
+from valija.auth.password_exchange import PasswordExchange
 from valija.auth.scram import Scram
 from valija.smtp import sasl
 
@@ -51,7 +50,7 @@ class AccountsBackend:
             return None
         machine = sasl.EXCHANGES.get(mechanism.upper())
         if machine is not None:
-            return _PasswordExchange(self, machine())
+            return PasswordExchange(machine(), self.verify)
         return self._scram.start(mechanism.upper(), facts) if self._is_scram_for_all() else None
 
     def close(self) -> None:
@@ -91,21 +90,3 @@ class AccountsBackend:
 def _add_scram_keys(accounts: Accounts, login: str, stored: str, password: str) -> None:
     with contextlib.closing(accounts.beside()) as beside:
         beside.add_scram_keys(login, stored, password)
-
-
-class _PasswordExchange:
-    def __init__(self, backend: AccountsBackend, machine: sasl.PlainExchange | sasl.LoginExchange) -> None:
-        self._backend = backend
-        self._machine = machine
-
-    async def respond(self, response: bytes | None) -> Step:
-        match self._machine.respond(response):
-            case sasl.Challenge(data):
-                return Challenge(data)
-            case sasl.Credentials() as credentials:
-                return await self._backend.verify(credentials)
-            case _:
-                return Malformed()
-
-    def cancel(self) -> None:
-        """Nothing is held between two responses."""

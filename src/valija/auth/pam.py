@@ -19,7 +19,8 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from valija.auth.backend import Challenge, ConnectionFacts, Exchange, Malformed, Step, Success, Unavailable, Wrong
+from valija.auth.backend import ConnectionFacts, Exchange, Step, Success, Unavailable, Wrong
+from valija.auth.password_exchange import PasswordExchange
 from valija.logs import Log
 from valija.mail.address import AddressError, fold_case, normalise_domain, split
 from valija.smtp import sasl
@@ -120,7 +121,7 @@ class PamBackend:
     def start(self, mechanism: str, facts: ConnectionFacts) -> Exchange | None:
         """Begin an exchange; None for other mechanisms, and in clear, where a password must not travel."""
         machine = sasl.EXCHANGES.get(mechanism.upper())
-        return _PamExchange(self, machine()) if machine and facts.secured else None
+        return PasswordExchange(machine(), self.verify) if machine and facts.secured else None
 
     def close(self) -> None:
         """Nothing is held: the judge is the worker's."""
@@ -158,21 +159,3 @@ def _can_be_right(credentials: sasl.Credentials, names: tuple[str, ...], acts_as
         and b"\0" not in password
         and (not credentials.authzid or acts_as == names)
     )
-
-
-class _PamExchange:
-    def __init__(self, backend: PamBackend, machine: sasl.PlainExchange | sasl.LoginExchange) -> None:
-        self._backend = backend
-        self._machine = machine
-
-    async def respond(self, response: bytes | None) -> Step:
-        match self._machine.respond(response):
-            case sasl.Challenge(data):
-                return Challenge(data)
-            case sasl.Credentials() as credentials:
-                return await self._backend.verify(credentials)
-            case _:
-                return Malformed()
-
-    def cancel(self) -> None:
-        """Nothing is held between two responses."""
