@@ -23,7 +23,7 @@ class SystemUser:
 
     def __init__(self, *, slow: bool = False) -> None:
         self.name = self.pam_service = f"valija-{secrets.token_hex(4)}"
-        self.password = secrets.token_urlsafe(12)
+        self.password = f"p{secrets.token_urlsafe(12)}"  # a hyphen in front would be an option to some clients
         self._delay = "" if slow else " nodelay"
         self._pam_file = Path("/etc/pam.d") / self.pam_service
 

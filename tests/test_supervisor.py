@@ -68,8 +68,7 @@ class Setting:
         )
 
     def workers(self) -> list[int]:
-        asked = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
-        return [int(pid) for pid in asked.split()]
+        return [worker.pid for worker in self.supervisor._workers if worker.pid]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
