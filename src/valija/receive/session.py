@@ -312,6 +312,7 @@ class Session:
         if self._exchange is not None:
             self._exchange.cancel()
             self._exchange = None
+        self.channel = None  # it holds OpenSSL's state, which must not wait for the collector of cycles
         tls = self.tls
         self.site.log.info(
             "session",
