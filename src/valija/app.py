@@ -67,7 +67,8 @@ class Ground:
     logins: SharedLogins
     lent: LentFiles | None = None
     lines: tuple[socket.socket, ...] = ()
-    """Where there is a root helper: what it reads for others, and each worker's way to it."""
+    may_ask_pam: bool = False
+    """Where there is a root helper: what it reads for others, each worker's way to it, and whether it judges logins."""
 
 
 def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:

@@ -112,8 +112,10 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     certificates.load()
     _check_data(config)
     known_networks.prepare(config.known_networks_file, time.time(), log)
-    lines = tuple(helper.lines) if helper else ()
-    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers), lent, lines)
+    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
+    if helper:
+        lines, may_ask_pam = tuple(helper.lines), helper.judges_logins
+        ground = replace(ground, lent=lent, lines=lines, may_ask_pam=may_ask_pam)
     return asyncio.run(_supervise(path or find(), bound, challenge_sockets, helper, ground))
 
 
@@ -258,6 +260,7 @@ class Standing:
         text = await self._text()
         folder = self._path.parent if self._path else Path.cwd()
         config = with_fixed_settings(parse(text, ground.config.source, folder, MACHINE), ground.config)
+        self._refuse_pam_without_root(config)
         certificates = ground.certificates
         if (config.tls, config.hostname) != (ground.config.tls, ground.config.hostname):
             await self._renew_lent()
@@ -276,6 +279,11 @@ class Standing:
         if read.faults:
             raise ConfigurationRefused(read.faults)
         return read.text
+
+    def _refuse_pam_without_root(self, config: Config) -> None:
+        if config.sasl.type == "pam" and not self._ground.may_ask_pam:
+            what = "a reload can't begin with it, since only root may ask PAM of others"
+            raise ConfigurationRefused(f'[sasl] type = "pam": {what}; restart valija as root')
 
     async def _renew_lent(self) -> None:
         if self._ground.lent is not None and self._helper is not None:

@@ -188,6 +188,26 @@ def presented(server: LiveServer) -> bytes:
         return ssl.DER_cert_to_PEM_cert(shown).encode()
 
 
+def test_a_reload_cannot_begin_with_pam(user: SystemUser) -> None:
+    with LiveServer({}) as server:
+        server.add_user("alice@example.org", "secret")
+        written = server.configuration.read_text()
+        server.configuration.write_text(f'{written}\n[sasl]\ntype = "pam"\npam_service = "{user.pam_service}"\n')
+        refused = server.valija("reload")
+        assert refused.returncode == 1
+        assert "restart valija as root" in refused.stderr
+        assert code_of(server, "alice@example.org", "secret") == 235
+
+
+def test_check_names_the_service_that_is_missing() -> None:
+    with LiveServer({}) as server:
+        written = server.configuration.read_text()
+        server.configuration.write_text(f'{written}\n[sasl]\ntype = "pam"\npam_service = "no-such-service"\n')
+        told = server.valija("check", "--offline")
+        assert told.returncode == 1
+        assert "PAM has no service 'no-such-service'" in told.stdout
+
+
 def test_pam_without_root_is_refused_in_words() -> None:
     settings = (
         'user = "nobody"\n[sasl]\ntype = "pam"\n[smtpd]\nlisten=[]\n[submission]\nlisten=[]\n[submissions]\nlisten=[]\n'

@@ -131,8 +131,10 @@ def test_no_secret_is_told_of_a_file_that_is_no_pair(helper: RootHelper, secret:
     assert b"business" not in content
 
 
-def test_configuration_is_the_one_it_was_started_with(helper: RootHelper, user: SystemUser) -> None:
-    answer, content = ask(helper, ReadConfiguration(1))
+def test_configuration_is_told_to_the_supervisor_alone(helper: RootHelper, user: SystemUser) -> None:
+    assert ask(helper, ReadConfiguration(1))[0].what == "failed"
+    helper.line.send(encode(ReadConfiguration(2)))
+    answer, content = answer_on(helper.line)
     assert answer.what == "done"
     assert user.pam_service.encode() in content
 

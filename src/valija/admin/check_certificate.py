@@ -15,7 +15,7 @@ import msgspec
 from valija.admin.check_chain import check_chain
 from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.config import Config
-from valija.privileges import Account, first_barred
+from valija.privileges import Account, first_barred, first_changeable
 from valija.tls.acme_files import AcmeFiles, read_issued
 from valija.tls.acme_state import read_state
 from valija.tls.options import CertificateOptions
@@ -151,4 +151,8 @@ def _readable(place: _Place, reader: Account | None) -> Iterator[Finding]:
     for key, path in (("cert_file", place.wanted.cert_file), ("key_file", place.wanted.key_file)):
         if reader and not reader.is_root and path and (barred := first_barred(Path(path), reader)):
             text = f'{place.table} {key} = "{path}": user {reader.name!r} cannot read {barred}'
-            yield fine("certificate", f"{text}; the root helper reads it again when it is renewed")
+            if open_part := first_changeable(path, reader):
+                text = f"{text}, and can change {open_part}: a renewed one is not read as root"
+                yield warning("certificate", text, f"chown root {open_part}, and let nobody else write there")
+            else:
+                yield fine("certificate", f"{text}; the root helper reads it again when it is renewed")

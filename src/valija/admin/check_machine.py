@@ -23,7 +23,15 @@ from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.config import NO_FILE, Config
 from valija.content.dkim_key import DkimKey
 from valija.dkim_keys import DkimKeys
-from valija.privileges import Account, PrivilegeError, find_account, first_barred, running_as_root, unreadable_code
+from valija.privileges import (
+    Account,
+    PrivilegeError,
+    find_account,
+    first_barred,
+    first_changeable,
+    running_as_root,
+    unreadable_code,
+)
 
 _SHOWN: Final = 5  # domains that a finding names
 
@@ -92,11 +100,19 @@ def _out_of_reach(config: Config, account: Account) -> Iterator[Finding]:
     """Yield the files that root can read and the service's user cannot."""
     source = Path(config.source)
     if source.is_file() and first_barred(source, account):
-        yield fine("user", f"{source} is for root alone: the root helper reads it again at a reload")
+        yield _for_root_alone(source, account)
     trusted = config.smtp.tls_ca_file
     if trusted and (barred := first_barred(Path(trusted), account)):
         text = f'[smtp] tls_ca_file = "{trusted}": user {account.name!r} cannot read {barred}'
         yield failure("user", text, "let others read it: there is nothing secret in it")
+
+
+def _for_root_alone(source: Path, account: Account) -> Finding:
+    """Return what becomes of a configuration at a reload that the service's user can't read."""
+    if open_part := first_changeable(source, account):
+        text = f"{source}: user {account.name!r} cannot read it and can change {open_part}: a reload will be refused"
+        return warning("user", text, f"chown root {open_part}, and let nobody else write there")
+    return fine("user", f"{source} is for root alone: the root helper reads it again at a reload")
 
 
 def _dkim(config: Config) -> Iterator[Finding]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from valija.admin.findings import Finding, failure, fine
+from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.auth.dovecot_socket import Obstacle, mechanisms_at
+from valija.auth.pam_service import ServiceMissing, find_service, remedy
 from valija.config import Config
 from valija.privileges import PrivilegeError, drop, find_account, running_as_root
 
@@ -22,9 +23,30 @@ def check_sasl(config: Config) -> Iterator[Finding]:
     """Yield the findings. Dovecot is asked, for some seconds at most."""
     if not (config.submission.listen or config.submissions.listen):
         return
-    if config.sasl.type != "dovecot":
-        yield fine("logins", f'judged by {config.sasl.type}: [sasl] type = "{config.sasl.type}"')
-        return
+    match config.sasl.type:
+        case "dovecot":
+            yield from _check_dovecot(config)
+        case "pam":
+            yield _check_pam(config.sasl.pam_service)
+        case "accounts":
+            yield fine("logins", 'judged by accounts: [sasl] type = "accounts"')
+
+
+def _check_pam(wanted: str) -> Finding:
+    if not running_as_root():
+        text = "only root may ask PAM of others: started by you, the server would refuse to run"
+        return unknown("logins", text, "start it as root, it becomes `user`")
+    try:
+        service = find_service(wanted)
+    except ServiceMissing as missing:
+        return failure("logins", str(missing))
+    if service.stands_in:
+        text = f"judged by PAM's service {service.name!r}, since there is none called {wanted!r}"
+        return warning("logins", text, remedy(wanted))
+    return fine("logins", f"judged by PAM's service {service.name!r}")
+
+
+def _check_dovecot(config: Config) -> Iterator[Finding]:
     try:
         answer = _as_service_user(config.user, config.sasl.path)
     except PrivilegeError:

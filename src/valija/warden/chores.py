@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from valija.auth.pam import Verdict
+from valija.auth.pam_service import ServiceMissing, find_service
 from valija.config import MACHINE, NO_FILE, Config, ConfigError, parse, read_text
 from valija.privileges import Account, drop, first_changeable
 from valija.tls.pair import CertificatePair, PairFault, check_pair, read_pair
@@ -49,15 +50,17 @@ def read_configuration(source: Source, account: Account) -> ConfigurationRead:
         text = _text_of(source, account)
         folder = source.path.parent if source.path else Path.cwd()
         config = parse(text, source.name, folder, MACHINE)
+        service = find_service(config.sasl.pam_service).name if config.sasl.type == "pam" else ""
     except ConfigError as refused:
         return ConfigurationRead(faults=str(refused))
-    return ConfigurationRead(text, "", files_of(config), config.sasl.pam_service)
+    except ServiceMissing as missing:
+        return ConfigurationRead(faults=f"{source.name}: [sasl] pam_service: {missing}")
+    return ConfigurationRead(text, "", files_of(config), service)
 
 
 def _text_of(source: Source, account: Account) -> str:
     """Return the text, and be the service's user afterwards. Raises ConfigError."""
-    is_ours = is_roots(source, account)
-    if not is_ours:
+    if not is_roots(source, account):
         drop(account)
     try:
         return read_text(source.path) if source.path else ""

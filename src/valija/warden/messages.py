@@ -66,7 +66,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class ConfigurationRead(msgspec.Struct, frozen=True):
-    """The configuration's text, `""` and the faults where it is refused. `files` are the pairs that it names."""
+    """The configuration's text, `""` and the faults where it is refused. `files` are the pairs that it names.
+
+    `pam_service` is who judges logins by it, `""` where PAM does not.
+    """
 
     text: str = ""
     faults: str = ""

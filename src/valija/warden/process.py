@@ -35,6 +35,7 @@ from valija.privileges import Account, PrivilegeError
 from valija.warden.chores import (
     Files,
     Source,
+    is_roots,
     judge_login,
     read_configuration,
     read_pairs,
@@ -67,13 +68,16 @@ _LONGEST_WORDS: Final = 500  # octets
 
 
 class Duty(msgspec.Struct, frozen=True):
-    """What the helper is for. `pam_service` is `""` where it judges no logins; `files` may be read again."""
+    """What the helper is for. `pam_service` is `""` where it judges no logins; `files` may be read again.
+
+    The configuration of `source` may name other files and another service later, as long as `account`, the service's
+    user, could not have written it.
+    """
 
     source: Source
     account: Account
     files: tuple[Files, ...]
     pam_service: str
-    obeys_configuration: bool
 
 
 @dataclass
@@ -178,6 +182,8 @@ class Warden:
             send_answer(line.socket, Answer(request.number, "same"))
         elif isinstance(request, Login) and not self.pam_service:
             send_answer(line.socket, Answer(request.number, "failed", "the root helper was not started for logins"))
+        elif isinstance(request, ReadConfiguration) and line.name != SUPERVISOR:
+            send_answer(line.socket, Answer(request.number, "failed", "only the supervisor reads the configuration"))
         elif not self._has_room(line, request):
             send_answer(line.socket, Answer(request.number, "busy"))
         else:
@@ -273,13 +279,13 @@ class Warden:
     def _learn(self, memory: int) -> None:
         """Live by what a configuration says that was just read, where its author is one to obey."""
         read = msgspec.msgpack.decode(os.pread(memory, os.fstat(memory).st_size, 0), type=ConfigurationRead)
-        if read.faults or not self.duty.obeys_configuration:
+        if read.faults or not is_roots(self.duty.source, self.duty.account):
             return
         # Those of the one before stay: it is in force until the server has taken up this one.
         for files in read.files:
             if len(self.files) < FILES_AT_MOST:
                 self.files[files] = None
-        if self.pam_service:
+        if self.pam_service and read.pam_service:
             self.pam_service = read.pam_service
 
     # Time

@@ -88,11 +88,10 @@ def start(config: Config, path: Path | None, account: Account, log: Log, buffer:
     if not why:
         return None
     source = Source(path.absolute(), str(path)) if path else Source(None)
-    obeys = is_roots(source, account)
-    if source.path and not obeys:
+    if source.path and not is_roots(source, account):
         _warn_of_an_open_file(source.path, account, log)
     service = pam_service(config, log) if config.sasl.type == "pam" else ""
-    duty = process.Duty(source, account, files_of(config), service, obeys)
+    duty = process.Duty(source, account, files_of(config), service)
     return _fork(duty, config.workers, log, buffer)
 
 
