@@ -84,7 +84,7 @@ def _fill_one(paths: QueuePaths, numbers: range, domains: int, now: float) -> No
 
 def _add(rows: Rows, ids: IdSource, new: NewMessage, next_attempt: float) -> None:
     number = to_number(ids.next())
-    rows.insert(new_row(number, new, domain_of))
+    rows.insert(new_row(number, new, lambda _, address: domain_of(address)))
     rows.settle(number, (Settled(0, State.DEFERRED, _REPLY, next_attempt),), ())
 
 

@@ -31,6 +31,7 @@ from valija.channel import Channel
 from valija.config import MACHINE, Config, parse
 from valija.dkim_keys import DkimKeys
 from valija.logs import Log, LogBuffer
+from valija.mail.envelope import Envelope
 from valija.mail.job import Job, Route
 from valija.mail.origin import Role
 from valija.mail.outcome import Outcome
@@ -203,11 +204,11 @@ class Worker:
     async def _deliver(self, job: Job) -> list[Outcome]:
         return await self._delivery.deliver(job)
 
-    def _route(self, address: str) -> Route:
-        return self._delivery.route(address)
+    def _route(self, envelope: Envelope, address: str) -> Route:
+        return self._delivery.route(envelope, address)
 
-    def _next_hop(self, address: str) -> str:
-        return self._delivery.route(address).next_hop
+    def _next_hop(self, envelope: Envelope, address: str) -> str:
+        return self._delivery.route(envelope, address).lane
 
     def _make_report(self, *facts: Any) -> Any:
         return report_content(self._config.hostname, *facts)

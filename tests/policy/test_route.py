@@ -1,30 +1,33 @@
 import pytest
 
+from valija.mail.envelope import Envelope
 from valija.mail.fault import Fault
 from valija.mail.job import Route
 from valija.policy.route import Relayhost, Router, parse_relayhost
+
+MAIL = Envelope("alice@local.example", ())
 
 
 def test_hosted_domains_go_to_their_maildir() -> None:
     for relayhost in (None, Relayhost("relay.example")):
         router = Router(["local.example"], relayhost)
-        assert router.route("alice@local.example") == Route("maildir", "local.example")
-        assert router.route('"bob@remote.example"@local.example') == Route("maildir", "local.example")
+        assert router.route(MAIL, "alice@local.example") == Route("maildir", "local.example")
+        assert router.route(MAIL, '"bob@remote.example"@local.example') == Route("maildir", "local.example")
 
 
 def test_all_else_goes_to_its_domain() -> None:
     router = Router(["local.example"], None)
-    assert router.route("bob@remote.example") == Route("remote", "remote.example", 0, True)
-    assert router.route("bob@sub.local.example") == Route("remote", "sub.local.example")
-    assert router.route('"alice@local.example"@remote.example').next_hop == "remote.example"
+    assert router.route(MAIL, "bob@remote.example") == Route("remote", "remote.example", 0, True)
+    assert router.route(MAIL, "bob@sub.local.example") == Route("remote", "sub.local.example")
+    assert router.route(MAIL, '"alice@local.example"@remote.example').next_hop == "remote.example"
 
 
 def test_all_else_goes_to_the_relayhost() -> None:
     router = Router(["local.example"], Relayhost("relay.example", 587))
-    assert router.route("bob@remote.example") == Route("remote", "relay.example", 587, False, is_relayhost=True)
-    assert router.route("bob@remote.example") == router.route("carol@other.example")
+    assert router.route(MAIL, "bob@remote.example") == Route("remote", "relay.example", 587, False, is_relayhost=True)
+    assert router.route(MAIL, "bob@remote.example") == router.route(MAIL, "carol@other.example")
     by_mx = Router([], Relayhost("relay.example", lookup_mx=True))
-    assert by_mx.route("bob@remote.example") == Route("remote", "relay.example", 0, True, is_relayhost=True)
+    assert by_mx.route(MAIL, "bob@remote.example") == Route("remote", "relay.example", 0, True, is_relayhost=True)
 
 
 @pytest.mark.parametrize(

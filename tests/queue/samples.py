@@ -68,7 +68,7 @@ def report(kind: ReportKind, queue_id: QueueId, _message: NewMessage, reported: 
     return Content.of("\r\n".join([*lines, ""]).encode("ascii", "replace"))
 
 
-def to_domain(address: str) -> Route:
+def to_domain(_: Envelope, address: str) -> Route:
     return Route("remote", address.rpartition("@")[2])
 
 

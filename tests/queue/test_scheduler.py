@@ -13,7 +13,7 @@ import pytest
 from tests.queue.samples import NOW, LogLines, SetClock, deferred, delivered, failed, message, report, to_domain
 from valija.content.reported import Reported, ReportKind
 from valija.mail.content import Content
-from valija.mail.envelope import Notify
+from valija.mail.envelope import Envelope, Notify
 from valija.mail.job import Job, QueueId, Route
 from valija.mail.outcome import Outcome, State
 from valija.policy.retry import RetryPolicy
@@ -165,7 +165,7 @@ def test_all_through_one_relayhost_is_one_job() -> None:
         await stage.until_empty()
         assert [(job.route, job.numbers) for job in stage.agent.jobs] == [(relayhost, (0, 1))]
 
-    play(scene, route=lambda _: relayhost)
+    play(scene, route=lambda _, __: relayhost)
 
 
 def test_c091_a_deferred_recipient_is_tried_again_with_the_same_envelope() -> None:
@@ -200,7 +200,7 @@ def test_a_failure_is_reported_and_the_report_delivered() -> None:
 
 
 def test_delivery_into_a_mailbox_is_success_and_to_a_host_is_relayed() -> None:
-    def route(address: str) -> Route:
+    def route(_: Envelope, address: str) -> Route:
         return Route("maildir" if address.endswith("@home.example") else "remote", address.rpartition("@")[2])
 
     async def scene(stage: Stage) -> None:
@@ -262,10 +262,10 @@ def test_a_report_that_cannot_be_written_defers_the_recipient() -> None:
 def test_an_address_that_cannot_be_routed_is_deferred() -> None:
     is_broken = False
 
-    def route(address: str) -> Route:
+    def route(envelope: Envelope, address: str) -> Route:
         if is_broken:
             raise RuntimeError("a fault of ours")
-        return to_domain(address)
+        return to_domain(envelope, address)
 
     async def scene(stage: Stage) -> None:
         nonlocal is_broken
@@ -433,7 +433,7 @@ def test_a_hint_that_leads_elsewhere_causes_no_busy_loop() -> None:
         await stage.until_empty()
         assert len(stage.agent.jobs) == 100
 
-    play(scene, clock=clock, store=store, route=lambda _: relayhost, window_messages=20, destination_jobs=2)
+    play(scene, clock=clock, store=store, route=lambda _, __: relayhost, window_messages=20, destination_jobs=2)
 
 
 # --- the clock

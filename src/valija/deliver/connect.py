@@ -7,17 +7,16 @@ it and the IPv4 is still tried in the same attempt (C078). Whatever a host says 
 nonsense, silence) leads to the next one, and at the end to a deferral, never to a bounce (C079).
 """
 
-import asyncio
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import groupby
 
+from valija.deliver.dial import Dialer
 from valija.deliver.errand import Failure, Peer, Target
 from valija.deliver.hosts import Surroundings, find_targets
 from valija.deliver.options import SmtpOptions
 from valija.deliver.session import Read, Session
 from valija.logs import Log
 from valija.mail.job import Route
-from valija.mail.reply import Reply
 from valija.policy import tls
 from valija.policy.tls import Decision, TlsPolicy
 from valija.smtp.client import ClientMachine
@@ -39,6 +38,7 @@ class Connector:
         self._hostname = hostname
         self._read = read
         self._log = log
+        self._dialer = Dialer()
         self.sessions: set[Session] = set()
 
     async def open(self, route: Route, tried: Collection[Target] = ()) -> Session | Failure | None:
@@ -47,32 +47,34 @@ class Connector:
         if isinstance(targets, Failure):
             return targets
         failure: Failure | None = None
-        addresses_of = Counter(target.host for target in targets)
-        for target in targets:
-            if target in tried:
-                continue
-            patience = self._options.connect_timeout / addresses_of[target.host]
-            opened = await self._open(target, route, patience)
-            if isinstance(opened, Session):
-                return opened
-            failure = opened
-            self._log.info("host not usable", next_hop=route.next_hop, remote=str(target), reply=str(failure.reply))
+        for host, group in groupby(targets, key=lambda target: target.host):
+            left = [target for target in group if target not in tried]
+            while left:
+                opened = await self._open(left, route)
+                if isinstance(opened, Session):
+                    return opened
+                failure = opened
+                left = left[left.index(failure.peer.target) + 1 :] if failure.peer else []
+                self._log.info("host not usable", next_hop=route.next_hop, remote=host, reply=str(failure.reply))
         return failure
 
-    async def _open(self, target: Target, route: Route, patience: float) -> Session | Failure:
+    async def _open(self, targets: Sequence[Target], route: Route) -> Session | Failure:
+        """Bring a session with one host, at one of these addresses, to where mail can be sent."""
         options = self._options
+        host = targets[0].host
         policy = tls.tls_policy(
-            options.tls_security_level, next_hop=route.next_hop, host=target.host, lookup_mx=route.lookup_mx
+            options.tls_security_level, next_hop=route.next_hop, host=host, lookup_mx=route.lookup_mx
         )
         try:
-            return await self._converse(target, policy, patience)
+            return await self._converse(targets, policy, route)
         except _InClear as failed:
-            self._log.info("TLS failed, going on in clear", remote=str(target), reason=str(failed))
-        return await self._converse(target, TlsPolicy("none"), patience)
+            self._log.info("TLS failed, going on in clear", remote=host, reason=str(failed))
+        return await self._converse(targets, TlsPolicy("none"), route)
 
-    async def _converse(self, target: Target, policy: TlsPolicy, patience: float) -> Session | Failure:
+    async def _converse(self, targets: Sequence[Target], policy: TlsPolicy, route: Route) -> Session | Failure:
         """Connect and talk until mail can be sent. Raises _InClear."""
-        session = await self._connect(target, patience)
+        patience = self._options.connect_timeout
+        session = await self._dialer.dial(targets, self._new_session, patience=patience, pool=route.pool)
         if isinstance(session, Failure):
             return session
         try:
@@ -85,28 +87,9 @@ class Connector:
         session.leave()
         return failure
 
-    async def _connect(self, target: Target, patience: float) -> Session | Failure:
-        loop = asyncio.get_running_loop()
+    def _new_session(self, target: Target) -> Session:
         machine = ClientMachine(self._hostname)
-        try:
-            async with asyncio.timeout(patience):
-                _, session = await loop.create_connection(
-                    lambda: Session(
-                        target,
-                        machine,
-                        options=self._options,
-                        read=self._read,
-                        registry=self.sessions,
-                        log=self._log,
-                    ),
-                    target.address,
-                    target.port,
-                )
-        except TimeoutError:
-            return _unreachable(target, f"no answer within {patience:g} s")
-        except OSError as error:
-            return _unreachable(target, error.strerror or str(error))
-        return session
+        return Session(target, machine, options=self._options, read=self._read, registry=self.sessions, log=self._log)
 
     async def _greet(self, session: Session, policy: TlsPolicy) -> Failure | None:
         """Bring a new session to where mail can be sent; None when it is there."""
@@ -145,10 +128,6 @@ class Connector:
         event = await session.event()
         # In TLS 1.3 a peer's alert comes only after our side of the handshake is done.
         return "" if isinstance(event, Ready) else str(_ended(session, event).reply)
-
-
-def _unreachable(target: Target, why: str) -> Failure:
-    return Failure(Reply(450, "4.4.1", f"No connection to {target}: {why}"), Peer(target))
 
 
 def _ended(session: Session, event: ClientEvent) -> Failure:

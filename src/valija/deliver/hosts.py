@@ -10,7 +10,7 @@ Known weakness: an address behind a translating router is not recognised as our 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -30,18 +30,30 @@ from valija.dns.mx import (
 from valija.dns.resolver import Resolver
 from valija.mail.job import Route
 from valija.mail.reply import Reply
+from valija.policy.mta_sts import StsPolicy
+from valija.policy.tls_report import TlsResult
 
 _HOSTS_LOOKED_UP: Final = 10
 _ADDRESSES_OF_ONE_AMONG_SEVERAL: Final = 2
 
 
+async def _no_policy(_domain: str) -> StsPolicy | None:
+    return None
+
+
 class Surroundings(msgspec.Struct, frozen=True):
-    """Who is asked on the way to a host. `is_own_listener` is given an IP address and a port."""
+    """Who is asked on the way to a host, and told of it.
+
+    `is_own_listener` is given an IP address and a port, `sts_policy` a domain, whose MTA-STS policy it returns, None
+    where it has none. `note_tls` hears how each opening of a session went.
+    """
 
     resolver: Resolver
     shuffle: Callable[[list[MxHost]], None]
     is_own_name: Callable[[str], bool]
     is_own_listener: Callable[[str, int], bool]
+    sts_policy: Callable[[str], Awaitable[StsPolicy | None]] = _no_policy
+    note_tls: Callable[[TlsResult], None] = lambda _: None
 
 
 async def find_targets(route: Route, ask: Surroundings, options: SmtpOptions) -> list[Target] | Failure:

@@ -7,6 +7,8 @@ import msgspec
 
 Body = Literal["7BIT", "8BITMIME"]
 Ret = Literal["", "FULL", "HDRS"]
+TlsDemand = Literal["", "required", "optional"]
+"""What a sender asks about TLS (RFC 8689): nothing, REQUIRETLS, or `TLS-Required: No`."""
 
 
 class Notify(IntFlag):
@@ -40,8 +42,25 @@ class Recipient(msgspec.Struct, frozen=True, gc=False):
         return self.given or self.address
 
 
-class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """What travels beside the content. `envid` is the xtext that came; `smtputf8` is the client's declaration."""
+class DeliverBy(msgspec.Struct, frozen=True, gc=False):
+    """When a message has to be delivered, and what is done when it was not (RFC 2852).
+
+    `until` is in epoch seconds. Then it goes back where `returns` is set, else its sender is told, and it is tried on.
+    `traces` asks to be told of each hand-over to a host that knows no DELIVERBY.
+    """
+
+    until: float
+    returns: bool
+    traces: bool = False
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What travels beside the content. `envid` is the xtext that came; `smtputf8` is the client's declaration.
+
+    `require_tls` is REQUIRETLS (RFC 8689), `tls_optional` the header field `TLS-Required: No` of the same RFC.
+    `hold_until`, in epoch seconds, is before what time no attempt is made (RFC 4865), 0 for at once; `priority` is that
+    of RFC 6710, -9 to 9.
+    """
 
     reverse_path: str
     recipients: tuple[Recipient, ...]
@@ -49,3 +68,13 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
     smtputf8: bool = False
     ret: Ret = ""
     envid: str = ""
+    require_tls: bool = False
+    tls_optional: bool = False
+    hold_until: float = 0.0
+    deliver_by: DeliverBy | None = None
+    priority: int = 0
+
+    @property
+    def tls_demand(self) -> TlsDemand:
+        """What the sender asks of the way the message travels."""
+        return "required" if self.require_tls else "optional" if self.tls_optional else ""

@@ -5,7 +5,7 @@ from typing import Literal, NewType
 import msgspec
 
 from valija.mail.content import Content
-from valija.mail.envelope import Envelope, Recipient
+from valija.mail.envelope import Envelope, Recipient, TlsDemand
 from valija.mail.origin import Origin
 
 QueueId = NewType("QueueId", str)
@@ -19,6 +19,9 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     `next_hop` is a domain (its MX hosts are looked up) or a host when `lookup_mx` is false; `port` is 0 for the
     port MX hosts are reached on. For `maildir` it is the hosted domain. `is_relayhost` tells that the configuration
     chose the next hop, not the recipient's domain: what is wrong with it is no fault of the recipient.
+
+    `login` names the credentials to log in with there, `pool` the source addresses to leave from, `""` where there is
+    none of them. `tls_demand` is what the sender asked of the way there.
     """
 
     transport: Transport
@@ -26,6 +29,21 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     port: int = 0
     lookup_mx: bool = True
     is_relayhost: bool = False
+    login: str = ""
+    pool: str = ""
+    tls_demand: TlsDemand = ""
+
+    @property
+    def lane(self) -> str:
+        """One line of text for all that tells routes apart, as the queue file keeps it."""
+        if self.is_plain:
+            return self.next_hop
+        return f"{self.next_hop} {self.port} {self.login} {self.pool} {self.tls_demand}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the way to a domain's MX hosts, or to a mailbox here, with nothing special about it."""
+        return not (self.port or self.login or self.pool or self.tls_demand)
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

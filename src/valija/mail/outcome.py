@@ -29,6 +29,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     `remote` is the name of the host that spoke (`""` when nobody did: then the reply is our own words) and
     `remote_address` its address. `dsn_passed_on` tells that the host took over the duty to report (RFC 3461).
+    `tls_level` is the level that held for the host, `tls_source` who asked for it: see policy/tls.
     """
 
     number: int
@@ -39,3 +40,5 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     channel: Channel = Channel.NONE
     tls: TlsFacts | None = None
     dsn_passed_on: bool = False
+    tls_level: str = ""
+    tls_source: str = ""

@@ -1,8 +1,8 @@
 """Where does a recipient's mail go next? Hosted domains to their Maildir, all else to the relayhost, or to its domain.
 
     router = Router({"example.org"}, relayhost=None)
-    router.route("alice@example.org")    # Route("maildir", "example.org")
-    router.route("bob@example.net")      # Route("remote", "example.net")
+    router.route(envelope, "alice@example.org")    # Route("maildir", "example.org")
+    router.route(envelope, "bob@example.net")      # Route("remote", "example.net")
 
     parse_relayhost("[relay.example.net]:587")   # Relayhost("relay.example.net", port=587, lookup_mx=False)
 
@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from valija.mail.address import AddressError, domain_of, normalise_domain
+from valija.mail.envelope import Envelope
 from valija.mail.fault import Fault
 from valija.mail.job import Route
 
@@ -47,10 +48,14 @@ class Router:
         self._hosted = {domain: Route("maildir", domain) for domain in domains}
         self._relayhost = _route_to(relayhost) if relayhost else None
 
-    def route(self, address: str) -> Route:
-        """Return the way to the next hop of an address whose domain is in A-labels (see mail/address)."""
+    def route(self, envelope: Envelope, address: str) -> Route:
+        """Return the way to the next hop of a recipient, whose domain is in A-labels (see mail/address)."""
         domain = domain_of(address)
-        return self._hosted.get(domain) or self._relayhost or Route("remote", domain)
+        if hosted := self._hosted.get(domain):
+            return hosted
+        route = self._relayhost or Route("remote", domain)
+        demand = envelope.tls_demand
+        return msgspec.structs.replace(route, tls_demand=demand) if demand else route
 
 
 def _route_to(relayhost: Relayhost) -> Route:

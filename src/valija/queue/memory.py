@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from valija.mail.address import domain_of
+from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.mail.outcome import State
 from valija.queue.identity import IdSource
@@ -48,7 +49,12 @@ class _Message:
 class MemoryStore:
     """A QueueStore without durability. `clock` tells the time of admin commands."""
 
-    def __init__(self, ids: IdSource, clock: Callable[[], float], next_hop: Callable[[str], str] = domain_of) -> None:
+    def __init__(
+        self,
+        ids: IdSource,
+        clock: Callable[[], float],
+        next_hop: Callable[[Envelope, str], str] = lambda _, address: domain_of(address),
+    ) -> None:
         self._ids = ids
         self._clock = clock
         self._next_hop = next_hop
@@ -65,7 +71,7 @@ class MemoryStore:
     def _insert(self, queue_id: QueueId, message: NewMessage, *, leased: bool) -> None:
         kept = self._messages[queue_id] = _Message(message)
         for number, recipient in enumerate(message.envelope.recipients):
-            next_hop = self._next_hop(recipient.address)
+            next_hop = self._next_hop(message.envelope, recipient.address)
             kept.pending[number] = _Pending(next_hop, message.origin.received_at, leased=leased)
 
     def _free(self, skip: AbstractSet[str]) -> Iterator[tuple[float, QueueId]]:

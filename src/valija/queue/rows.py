@@ -78,12 +78,15 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     crashes: int
 
 
-def new_row(number: int, message: NewMessage, next_hop: Callable[[str], str]) -> Row:
+def new_row(number: int, message: NewMessage, next_hop: Callable[[Envelope, str], str]) -> Row:
     """Return a message with the id `number` as a row, all recipients due since its arrival."""
     envelope, content, arrived = message.envelope, message.content, message.origin.received_at
     facts = _encode(_Facts(envelope, message.origin))
     recipients = tuple(
-        [(number, place, next_hop(recipient.address), arrived) for place, recipient in enumerate(envelope.recipients)]
+        [
+            (number, place, next_hop(envelope, recipient.address), arrived)
+            for place, recipient in enumerate(envelope.recipients)
+        ]
     )
     return Row((number, content.size, content.body_file, facts, content.head), recipients)
 

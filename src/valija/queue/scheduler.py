@@ -30,6 +30,7 @@ from typing import Final
 import msgspec
 
 from valija.logs import Log
+from valija.mail.envelope import Envelope
 from valija.mail.job import Job, QueueId, Route
 from valija.mail.outcome import Outcome, State
 from valija.policy.retry import RetryPolicy
@@ -66,7 +67,7 @@ class Scheduler:
         self,
         store: QueueStore,
         deliver: Deliver,
-        route: Callable[[str], Route],
+        route: Callable[[Envelope, str], Route],
         *,
         policy: RetryPolicy,
         make_report: MakeReport,
@@ -167,12 +168,13 @@ class Scheduler:
 
     def _by_route(self, claim: Claim) -> list[tuple[Route, Claim]]:
         """Return the part of a claim that each route has, in the order of their first recipients."""
-        recipients = claim.message.envelope.recipients
+        envelope = claim.message.envelope
+        recipients = envelope.recipients
         if len(claim.due) == 1:
-            return [(self._route(recipients[claim.due[0].number].address), claim)]
+            return [(self._route(envelope, recipients[claim.due[0].number].address), claim)]
         groups: dict[Route, list[Due]] = {}
         for due in claim.due:
-            groups.setdefault(self._route(recipients[due.number].address), []).append(due)
+            groups.setdefault(self._route(envelope, recipients[due.number].address), []).append(due)
         if len(groups) == 1:
             return [(route, claim) for route in groups]
         return [(route, _part(claim, due)) for route, due in groups.items()]
@@ -349,7 +351,7 @@ class Scheduler:
         lanes = self._window.full_lanes()
         for lane in lanes:
             lane.refill_at = lane.held // 2
-        return frozenset(lane.route.next_hop for lane in lanes)
+        return frozenset(lane.route.lane for lane in lanes)
 
     async def _rest(self) -> None:
         """Wait until something may be due."""

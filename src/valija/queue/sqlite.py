@@ -25,6 +25,7 @@ import apsw
 
 from valija.logs import Log
 from valija.mail.address import domain_of
+from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.queue.claims import Claims
 from valija.queue.flight import Flight
@@ -50,7 +51,7 @@ class SqliteStore:
         connection: apsw.Connection,
         recovery: Recovery,
         clock: Callable[[], float],
-        next_hop: Callable[[str], str],
+        next_hop: Callable[[Envelope, str], str],
     ) -> None:
         self.recovery = recovery
         self.spool = Spool(paths.spool)
@@ -77,11 +78,11 @@ class SqliteStore:
         *,
         clock: Callable[[], float],
         log: Log,
-        next_hop: Callable[[str], str] = domain_of,
+        next_hop: Callable[[Envelope, str], str] = lambda _, address: domain_of(address),
     ) -> Self:
         """Open a worker's queue, made where it is missing, and recover what the process before left.
 
-        `next_hop` tells how claims see the way of an address. To be called in the running loop, before anything waits
+        `next_hop` tells how claims see the way of a recipient. To be called in the running loop, before anything waits
         for it. Raises QueueInUse, QueueBarred for what this process may not use, OSError for a folder that can't be
         made; a damaged file is set aside instead.
         """

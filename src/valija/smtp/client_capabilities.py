@@ -34,6 +34,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False):
     rcpt_max: int = 0
     mail_max: int = 0
     auth: tuple[str, ...] = ()
+    require_tls: bool = False
 
 
 def read_capabilities(text: str) -> Capabilities:
@@ -57,4 +58,5 @@ def read_capabilities(text: str) -> Capabilities:
         rcpt_max=int(limits.get("RCPTMAX", 0)),
         mail_max=int(limits.get("MAILMAX", 0)),
         auth=tuple(announced.get("AUTH", "").upper().split()),
+        require_tls="REQUIRETLS" in announced,
     )
