@@ -12,6 +12,8 @@
 | sts.example     | Exim                               | an MTA-STS policy, mode enforce      |
 | plain.example   | OpenSMTPD, whose TLS is broken     | nothing                              |
 | valija.example  | valija, the other sender           | a signed zone, TLSA for the MX host  |
+| bogus.example   | the attacker, says a forged answer | a signed zone                        |
+| LEVEL.example   | Postfix                            | nothing: the sender asks for a level |
 
 Each sender has a validating resolver of its own on loopback, as a postmaster would. The attacker sits on the cable: for
 a while the sender's packets to a host go to it, whatever the host's name and address are, as with a forged ARP answer.
@@ -61,6 +63,7 @@ MACHINES: Final = {
     "mallory": "192.0.2.66",
 }
 CERTIFIED: Final = {"postfix": "mx.dane.example", "exim": "mx.sts.example", "otra": "mx.valija.example"}
+LEVELS: Final = ("encrypt", "verify", "secure", "fingerprint", "dane-only")
 POLICY: Final = "version: STSv1\r\nmode: enforce\r\nmx: mx.sts.example\r\nmax_age: 86400\r\n"
 
 
@@ -78,7 +81,9 @@ class World:
         self._settings = settings or {}
         self.authority = CertificateAuthority("An authority that everybody trusts")
         self.mallory = CertificateAuthority("Mallory").issue("mx.mallory.example")
-        self.certificates = {name: self.authority.issue(host) for name, host in CERTIFIED.items()}
+        names = {**dict.fromkeys(CERTIFIED, ()), "postfix": tuple(f"mx.{level}.example" for level in LEVELS)}
+        self.certificates = {name: self.authority.issue(host, *names[name]) for name, host in CERTIFIED.items()}
+        self.certificate_of_mallory = self.authority.issue("mx.mallory.example")  # right, but for nobody else
         self.policy = POLICY
 
     def __enter__(self) -> Self:
@@ -89,7 +94,8 @@ class World:
             self.network = stack.enter_context(Network({name: [f"{each}/24"] for name, each in MACHINES.items()}))
             self._start_receivers(stack)
             self._start_policy_host(stack)
-            self.ana = stack.enter_context(Sender(self, "ana", overlay(ANA, self._settings)))
+            policies = {"smtp": {"policy": [self._policy(level) for level in LEVELS]}}
+            self.ana = stack.enter_context(Sender(self, "ana", overlay(overlay(ANA, policies), self._settings)))
             self._stack = stack.pop_all()
         return self
 
@@ -101,9 +107,12 @@ class World:
     def zones(self) -> dict[str, Zone]:
         """Return what the DNS holds."""
         tlsa = f"_25._tcp.mx TLSA 3 1 1 {spki_sha256(self.certificates['postfix'])}"
+        signed = Zone("@ MX 10 mx", f"mx A {MACHINES['postfix']}", tlsa, signed=True)
+        unsigned = Zone(*signed.records[:2])
         own = f"_25._tcp.mx TLSA 3 1 1 {spki_sha256(self.certificates['otra'])}"
         return {
-            "dane.example": Zone("@ MX 10 mx", f"mx A {MACHINES['postfix']}", tlsa, signed=True),
+            "dane.example": signed,
+            **{f"{level}.example": signed if level == "dane-only" else unsigned for level in LEVELS},
             "valija.example": Zone("@ MX 10 mx", f"mx A {MACHINES['otra']}", own, signed=True),
             "sts.example": Zone(
                 "@ MX 10 mx",
@@ -112,8 +121,16 @@ class World:
                 f"mta-sts A {MACHINES['policies']}",
             ),
             "plain.example": Zone("@ MX 10 mx", f"mx A {MACHINES['opensmtpd']}"),
+            "bogus.example": Zone("@ MX 10 mx.mallory.example.", bogus=("@ MX",)),
             "mallory.example": Zone(f"mx A {MACHINES['mallory']}"),
         }
+
+    def _policy(self, level: str) -> dict[str, Any]:
+        """Return the table that asks for a level towards its domain."""
+        certificate = x509.load_pem_x509_certificate(self.certificates["postfix"].chain_pem)
+        digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+        fingerprints = {"fingerprints": [digest]} if level == "fingerprint" else {}
+        return {"domain": f"{level}.example", "tls_security_level": level, **fingerprints}
 
     # Who is there
 
@@ -130,7 +147,7 @@ class World:
                     host=MACHINES["postfix"],
                     port=25,
                     hostname="mx.dane.example",
-                    domain="dane.example",
+                    domain=" ".join(["dane.example", *(f"{level}.example" for level in LEVELS)]),
                     launcher=self.network.command("postfix"),
                 )
             )
