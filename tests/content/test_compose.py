@@ -1,8 +1,12 @@
 """Fields as we write them."""
 
-import pytest
+from email.header import decode_header, make_header
 
-from valija.content.compose import date_time, field, fold, printable, readable
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valija.content.compose import date_time, encoded_words, field, fold, printable, readable
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,18 @@ def test_printable_is_ascii_on_one_line() -> None:
 def test_readable_keeps_scripts_but_no_controls() -> None:
     assert readable("Gr\u00fc\u00dfe \u4f60\u597d") == "Gr\u00fc\u00dfe \u4f60\u597d"
     assert readable("a\x9bb\u202ec\udc80") == r"a\x{9B}b\x{202E}c\x80"
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=200))
+def test_encoded_words_are_ascii_of_bounded_length_and_read_as_what_they_were(text: str) -> None:
+    text = f"Re: {text.strip()} ñ"
+    encoded = encoded_words(text)
+    assert encoded.isascii()
+    assert all(len(word) <= 75 for word in encoded.split(" ") if word.startswith("=?utf-8?b?"))
+    assert len(encoded.split("=?utf-8?b?")) > 1
+    if "=?" not in text:
+        assert str(make_header(decode_header(encoded))) == text
+
+
+def test_ascii_needs_no_encoded_words() -> None:
+    assert encoded_words("Mail not delivered: x@remote.example") == "Mail not delivered: x@remote.example"

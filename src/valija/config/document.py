@@ -10,6 +10,7 @@ that returns the value or raises Refused.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 Reader = Callable[[object], T]
 
 _ABSENT: Final = object()
+_SECRET: Final = re.compile("passw|secret|token")  # a setting that is none may hold one all the same
 
 
 class Document:
@@ -90,7 +92,8 @@ class Document:
             place = Setting(f"{setting.table}.{setting.key}" if setting.table else setting.key, "")
         else:
             what, place = "there is no such setting", setting
-        self.refuse(place, Fault(value, what, self._meant(setting, is_table=value is None)))
+        shown = None if _SECRET.search(setting.key.lower()) else value
+        self.refuse(place, Fault(shown, what, self._meant(setting, is_table=value is None)))
 
     def _meant(self, setting: Setting, *, is_table: bool) -> str:
         """Return the remedy for an unknown name: where it belongs, the nearest one, or all there are."""

@@ -10,7 +10,6 @@ C = TypeVar("C", bound=str)
 
 # setting -> the values that are not available (None: all but an empty one), and what to do instead
 _LATER: Final[dict[Setting, tuple[frozenset[str] | None, str]]] = {
-    Setting("smtp", "tls_security_level"): (frozenset({"dane"}), 'use "may", "encrypt", "verify" or "secure"'),
     Setting("web", "listen"): (None, "leave it out, or write []"),
 }
 

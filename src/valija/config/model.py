@@ -6,16 +6,20 @@ import msgspec
 
 from valija.auth.options import SaslOptions
 from valija.config.faults import SettingFault
+from valija.content.options import ReportOptions
+from valija.deliver.credentials import LoginOptions
 from valija.deliver.options import SmtpOptions
 from valija.dns.options import DnsOptions
 from valija.logs import Format, Level
 from valija.mail.endpoint import Endpoint
 from valija.mail.origin import Role
 from valija.policy.networks import Networks
+from valija.policy.next_hop import NextHop
 from valija.policy.retry import RetryPolicy
-from valija.policy.route import Relayhost
+from valija.policy.route import Router, RouteRule
 from valija.receive.options import ListenerOptions
 from valija.tls.options import TlsOptions
+from valija.tls_reports.options import TlsReportOptions
 
 
 class LogOptions(msgspec.Struct, frozen=True):
@@ -36,6 +40,7 @@ class Config(msgspec.Struct, frozen=True):
 
     `domains` are lower-case A-labels, the first one's postmaster is the server's. `mynetworks` as
     written are the entries of `networks`. `data_dir` is absolute. `warnings` are settings that work but may surprise.
+    `relayhost_login` and the `routes` name their login among `logins`.
     """
 
     source: str
@@ -53,11 +58,16 @@ class Config(msgspec.Struct, frozen=True):
     sasl: SaslOptions
     tls: TlsOptions
     smtp: SmtpOptions
-    relayhost: Relayhost | None
+    relayhost: NextHop | None
+    relayhost_login: str
+    routes: tuple[RouteRule, ...]
+    logins: tuple[LoginOptions, ...]
     queue: RetryPolicy
+    tls_report: TlsReportOptions
     dns: DnsOptions
     log: LogOptions
     web: WebOptions
+    reports: ReportOptions = ReportOptions()
     warnings: tuple[SettingFault, ...] = ()
 
     @property
@@ -76,9 +86,29 @@ class Config(msgspec.Struct, frozen=True):
         return self.data_dir / "known-networks.sqlite3"
 
     @property
+    def tokens_dir(self) -> Path:
+        """The folder of the tokens that the logins at other servers have been given."""
+        return self.data_dir / "tokens"
+
+    @property
+    def mta_sts_file(self) -> Path:
+        """The database of other domains' MTA-STS policies."""
+        return self.data_dir / "mta-sts.sqlite3"
+
+    @property
+    def tls_report_file(self) -> Path:
+        """The database of what TLS reports are made of."""
+        return self.data_dir / "tls-report.sqlite3"
+
+    @property
     def dkim_dir(self) -> Path:
         """The folder of DKIM keys, one folder in it for each domain."""
         return self.data_dir / "dkim"
+
+    @property
+    def router(self) -> Router:
+        """Who tells the way of each recipient."""
+        return Router(self.domains, self.relayhost, login=self.relayhost_login, rules=self.routes)
 
     @property
     def listeners(self) -> dict[Role, ListenerOptions]:

@@ -8,11 +8,15 @@ from valija.auth.options import INET, host_and_port
 from valija.config.certificates import check_certificates
 from valija.config.document import Document
 from valija.config.faults import Setting, SettingFault
+from valija.config.logins import check_logins
 from valija.config.model import Config
+from valija.config.routes import check_routes
+from valija.config.sending import check_pools, foreign_addresses
+from valija.config.tls_policies import check_tls_rules, doubts_about_dane
+from valija.config.tls_report import check_tls_report
 from valija.config.tokens import check_tokens
 from valija.mail.endpoint import Endpoint
 from valija.mail.fault import Fault
-from valija.policy.ourselves import Ourselves, relayhost_fault
 
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 looked for, not bound
 
@@ -22,8 +26,12 @@ def check(document: Document, config: Config, is_local_address: Callable[[str], 
     _check_listeners(document, config)
     check_certificates(document, config)
     check_tokens(document, config)
+    check_tls_report(document, config)
     _check_durations(document, config)
-    _check_relayhost(document, config, is_local_address)
+    check_logins(document, config)
+    check_pools(document, config)
+    check_routes(document, config, is_local_address)
+    check_tls_rules(document, config)
 
 
 def _check_listeners(document: Document, config: Config) -> None:
@@ -58,18 +66,15 @@ def _check_durations(document: Document, config: Config) -> None:
     document.refuse(Setting("queue", key), fault)
 
 
-def _check_relayhost(document: Document, config: Config, is_local_address: Callable[[str], bool]) -> None:
-    if config.relayhost is None or not document.is_sound("smtp", "port"):
-        return
-    ourselves = Ourselves(config.hostname, config.endpoints, is_local_address)
-    if fault := relayhost_fault(config.relayhost, ourselves, config.smtp.port):
-        written = document.written("smtp", "relayhost")
-        document.refuse(Setting("smtp", "relayhost"), Fault(written, fault.reason, fault.remedy))
-
-
-def warnings(document: Document, config: Config) -> Iterator[SettingFault]:
+def warnings(document: Document, config: Config, is_local_address: Callable[[str], bool]) -> Iterator[SettingFault]:
     """Yield what a sound configuration should be warned about."""
-    for setting, fault in (*_nameless(document, config), *_surprises(config)):
+    found = (
+        *_nameless(document, config),
+        *_surprises(config),
+        *foreign_addresses(config, is_local_address),
+        *doubts_about_dane(config),
+    )
+    for setting, fault in found:
         yield SettingFault.of(document.source, setting, fault)
 
 

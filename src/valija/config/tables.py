@@ -15,9 +15,11 @@ import msgspec
 from valija.auth.options import INET, SaslOptions, socket_fault
 from valija.auth.pam_service import name_fault
 from valija.config import relations
-from valija.config.document import Document, Table
+from valija.config.document import Document, Reader, Table
+from valija.config.ehlo_keywords import ehlo_keywords
 from valija.config.faults import Refused, Setting
 from valija.config.later import available
+from valija.config.logins import read_login
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.readers import (
     certificate_name,
@@ -38,14 +40,21 @@ from valija.config.readers import (
     text,
     user,
 )
+from valija.config.reports import read_reports
+from valija.config.routes import read_route, relay
+from valija.config.sending import read_connections, read_pool
+from valija.config.submission import read_request_limits
+from valija.config.tls_policies import LEVELS, read_tls_rule
+from valija.config.tls_report import read_tls_report
 from valija.config.tokens import read_oauth
 from valija.deliver.options import SmtpOptions
 from valija.dns.options import DnsOptions, parse_nameserver
 from valija.mail.endpoint import Endpoint
 from valija.policy.networks import Gateway, Networks
+from valija.policy.next_hop import parse_next_hop
 from valija.policy.relay import domains_of
+from valija.policy.requests import RequestLimits
 from valija.policy.retry import RetryPolicy
-from valija.policy.route import parse_relayhost
 from valija.receive.options import ListenerOptions
 from valija.tls.options import CertificateOptions, TlsOptions
 
@@ -73,36 +82,52 @@ def build(document: Document, folder: Path, facts: Facts) -> Config:
     config = _read(document, folder, facts)
     relations.check(document, config, facts.is_local_address)
     document.finish()
-    return msgspec.structs.replace(config, warnings=tuple(relations.warnings(document, config)))
+    return msgspec.structs.replace(config, warnings=tuple(relations.warnings(document, config, facts.is_local_address)))
 
 
 def _read(document: Document, folder: Path, facts: Facts) -> Config:
     top = document.table("")
     hostname = top.read("hostname", domain, "") or facts.hostname()
     networks = top.read("mynetworks", lambda value: _networks(value, facts), _networks(_NETWORKS, facts))
+    domains: tuple[str, ...] = top.read("domains", lambda value: _domains(value, hostname), (hostname,))
     smtp = document.table("smtp")
+    smtpd, submission = document.table("smtpd"), document.table("submission")
+    limits = read_request_limits(submission)
     return Config(
         source=document.source,
         hostname=hostname,
-        domains=top.read("domains", lambda value: _domains(value, hostname), (hostname,)),
+        domains=domains,
         mynetworks=networks[0],
         networks=networks[1],
         data_dir=Path(top.read("data_dir", folder_path(folder, _DATA_DIR), _DATA_DIR)),
         user=top.read("user", user, "valija"),
         workers=top.read("workers", number(1, _MOST_WORKERS), 0) or min(facts.cores(), _MOST_WORKERS),
         message_size_limit=top.read("message_size_limit", number(1, 1 << 40, "octets"), 50 * _MEBIBYTE),
-        smtpd=_smtpd(document.table("smtpd")),
-        submission=_listener(document.table("submission"), 587),
-        submissions=_listener(document.table("submissions"), 465),
+        smtpd=_smtpd(smtpd),
+        submission=_listener(submission, 587, limits),
+        submissions=_listener(document.table("submissions"), 465, limits),
         sasl=_sasl(document.table("sasl"), folder, facts.trust_fault),
         tls=_tls(document, folder),
-        smtp=_smtp(smtp, folder, facts.trust_fault),
-        relayhost=smtp.read("relayhost", parsed(parse_relayhost), None),
-        queue=_queue(document.table("queue")),
+        smtp=msgspec.structs.replace(
+            options := read_connections(smtp, _smtp(smtp, folder, facts.trust_fault)),
+            pools=document.array("smtp", "pool", read_pool),
+            policies=document.array("smtp", "policy", lambda table: read_tls_rule(table, options.tls_security_level)),
+        ),
+        relayhost=smtp.read("relayhost", parsed(parse_next_hop), None),
+        relayhost_login=smtp.read("relayhost_login", text, ""),
+        routes=document.array("smtp", "route", read_route),
+        logins=document.array("smtp", "login", lambda table: read_login(table, folder, _trusted(folder, facts))),
+        queue=_queue(queue := document.table("queue")),
+        reports=read_reports(queue),
+        tls_report=read_tls_report(document.table("tls_report"), domains),
         dns=_dns(document.table("dns")),
         log=_log(document.table("log")),
         web=_web(document.table("web")),
     )
+
+
+def _trusted(folder: Path, facts: Facts) -> Reader[str]:
+    return judged(path(folder), lambda written: facts.trust_fault(written) if written else None)
 
 
 def _choose(table: Table, key: str, choices: tuple[C, ...], default: C) -> C:
@@ -130,7 +155,7 @@ def _smtpd(table: Table) -> ListenerOptions:
     return msgspec.structs.replace(options, tls_security_level=level)
 
 
-def _listener(table: Table, port: int) -> ListenerOptions:
+def _listener(table: Table, port: int, limits: RequestLimits | None = None) -> ListenerOptions:
     default = ListenerOptions()
     everywhere = tuple(Endpoint(host, port) for host in _EVERYWHERE)
     return ListenerOptions(
@@ -142,6 +167,7 @@ def _listener(table: Table, port: int) -> ListenerOptions:
         recipient_limit=table.read("recipient_limit", number(1, 1_000_000), default.recipient_limit),
         timeout=table.read("timeout", duration("0.1s", "1h"), default.timeout),
         greet_pause=table.read("greet_pause", duration("0s", "60s"), default.greet_pause),
+        request_limits=limits or default.request_limits,
     )
 
 
@@ -213,12 +239,15 @@ def _smtp(table: Table, folder: Path, trust_fault: Callable[[str], tuple[str, st
     trusted = judged(path(folder), lambda written: trust_fault(written) if written else None)
     return SmtpOptions(
         tls_security_level=_choose(
-            table, "tls_security_level", ("none", "may", "encrypt", "verify", "secure"), default.tls_security_level
+            table, "tls_security_level", LEVELS, default.tls_security_level
         ),
+        mta_sts=table.read("mta_sts", flag, default.mta_sts),
         port=table.read("port", number(1, 65_535), default.port),
         starttls_timeout=table.read("starttls_timeout", duration("0.1s", "1h"), default.starttls_timeout),
         tls_ca_file=table.read("tls_ca_file", trusted, default.tls_ca_file),
+        discard_ehlo_keywords=table.read("discard_ehlo_keywords", ehlo_keywords, default.discard_ehlo_keywords),
         connect_timeout=table.read("connect_timeout", duration("0.1s", "1h"), default.connect_timeout),
+        fallback_relay=table.read("fallback_relay", each(parsed(relay)), default.fallback_relay),
         destination_concurrency_limit=table.read(
             "destination_concurrency_limit", number(1, 10_000), default.destination_concurrency_limit
         ),

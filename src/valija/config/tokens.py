@@ -22,9 +22,9 @@ def read_oauth(table: Table, folder: Path, trusted: Reader[str]) -> OauthOptions
         issuer=table.read("oauth_issuer", text, default.issuer),
         audience=table.read("oauth_audience", text, default.audience),
         login_claim=table.read("oauth_login_claim", _claim, default.login_claim),
-        jwks_url=table.read("oauth_jwks_url", _url, default.jwks_url),
+        jwks_url=table.read("oauth_jwks_url", issuer_url, default.jwks_url),
         jwks_file=table.read("oauth_jwks_file", path(folder), default.jwks_file),
-        introspection_url=table.read("oauth_introspection_url", _url, default.introspection_url),
+        introspection_url=table.read("oauth_introspection_url", issuer_url, default.introspection_url),
         client_id=table.read("oauth_client_id", text, default.client_id),
         client_secret_file=table.read("oauth_client_secret_file", path(folder), default.client_secret_file),
         ca_file=table.read("oauth_ca_file", trusted, default.ca_file),
@@ -75,7 +75,7 @@ def _claim(value: object) -> str:
     return name
 
 
-def _url(value: object) -> str:
+def issuer_url(value: object) -> str:
     """Read a URL: https, or http where it does not leave the machine; `""` for none."""
     written = text(value)
     if not written:

@@ -10,6 +10,7 @@
 Known weakness: dates are written in UTC, not in the machine's zone, because the zone is no argument.
 """
 
+from base64 import b64encode
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -17,6 +18,7 @@ from typing import Final
 WIDTH: Final = 78  # RFC 5322 section 2.1.1: SHOULD
 _LONGEST_WORD: Final = 900  # a longer one is broken, to keep a line below 998 octets
 _LONGEST_WIDE_WORD: Final = 240  # the same in characters of up to four octets
+_ENCODED_OCTETS: Final = 45  # in one encoded word
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -67,6 +69,28 @@ def _breakable(text: str) -> str:
     return " ".join(
         word[start : start + longest] for word in text.split(" ") for start in range(0, len(word) or 1, longest)
     )
+
+
+def encoded_words(text: str) -> str:
+    """Return a text on one line for an unstructured field: ASCII, with encoded words (RFC 2047) where it was not."""
+    if text.isascii():
+        return text
+    words = text.split(" ")
+    foreign = [place for place, word in enumerate(words) if not word.isascii()]
+    first, last = foreign[0], foreign[-1] + 1
+    return " ".join((*words[:first], *_encoded(" ".join(words[first:last])), *words[last:]))
+
+
+def _encoded(text: str) -> list[str]:
+    """Return one text as encoded words of at most 75 characters, none of which parts a character (section 5)."""
+    pieces, piece = [], b""
+    for char in text:
+        octets = char.encode("utf-8", "replace")
+        if len(piece) + len(octets) > _ENCODED_OCTETS:
+            pieces.append(piece)
+            piece = b""
+        piece += octets
+    return [f"=?utf-8?b?{b64encode(piece).decode('ascii')}?=" for piece in (*pieces, piece)]
 
 
 def printable(text: str, limit: int = 200) -> str:

@@ -1,4 +1,4 @@
-"""The part of a report that programs read: message/delivery-status (RFC 3464 section 2), always ASCII.
+"""The part of a report that programs read: message/delivery-status (RFC 3464 section 2).
 
 A group of fields for the message, then one for each recipient, parted by a blank line:
 
@@ -11,16 +11,21 @@ A group of fields for the message, then one for each recipient, parted by a blan
     Remote-MTA: dns; mx.remote.example
     Diagnostic-Code: smtp; 550 5.1.1 No such user
 
-Diagnostic-Code is what the peer said, and no more (section 2.3.6); Status is ours, and may be concluded from it.
+Diagnostic-Code is what the peer said, and no more (section 2.3.6); Status is ours, and may be concluded from it. The
+address a report names is the one the sender used, never what an alias made of it (section 2.3.2).
 
-The address a report names is the one the sender used, never what an alias made of it (section 2.3.2).
+It is always ASCII, but for a report that is internationalised as a whole: then it is message/global-delivery-status
+(RFC 6533 section 4), and addresses and peers' words stand in it as they are.
+
+Known weakness: of many recipients each peer's words are cut short, so that a hostile peer's do not make a report huge.
 """
 
 import re
 from typing import Final
 
-from valija.content.compose import date_time, field, printable
+from valija.content.compose import date_time, field, printable, readable
 from valija.content.reported import News, Reported, ReportKind
+from valija.content.typed_address import decode_xtext, original_recipient, typed_address
 from valija.mail.reply import Reply
 
 _ACTIONS: Final = {
@@ -36,46 +41,74 @@ _CLASSES: Final = {
     ReportKind.RELAYED: "2",
 }
 _EXPIRED: Final = "4.4.7"  # RFC 3463 section 3.5: a persistent transient failure, given up
-_STATUS: Final = re.compile(r"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?=[ \t]|$)", re.ASCII)
-_HEXCHAR: Final = re.compile(r"\+([0-9A-F]{2})")
-_UNSAFE_IN_UTF8_ADDRESS: Final = re.compile(r"[^!-*,-<>-\[\]-~]")
+_TOO_LATE: Final = "5.4.7"  # the same, once and for all, by a deadline (RFC 2852)
+_STATUS: Final = re.compile(r"([245])\.([0-9]{1,3}\.[0-9]{1,3})(?=[ \t]|$)", re.ASCII)
 _MAX_DIAGNOSTIC: Final = 2000
+_MAX_DIAGNOSTIC_OF_MANY: Final = 300
+_FEW: Final = 100  # recipients
+
+
+def media_type(news: News) -> str:
+    """Return the type of the part."""
+    return "message/global-delivery-status" if news.internationalised else "message/delivery-status"
 
 
 def delivery_status(news: News) -> bytes:
     """Return the fields of the message and of each recipient."""
-    return b"\r\n".join((_message_fields(news), *(_recipient_fields(news, one) for one in news.reported)))
+    groups = [_message_fields(news)]
+    told: dict[tuple[object, ...], bytes] = {}
+    for one in news.reported:
+        common = one.fate(one.words)
+        fate = told.get(common)
+        if fate is None:  # of many recipients the same is said: it is written once
+            fate = told[common] = _fate_fields(news, one)
+        groups.append(_address_fields(news, one) + fate)
+    return b"\r\n".join(groups)
 
 
 def _message_fields(news: News) -> bytes:
+    envelope = news.envelope
     fields = []
-    if news.envelope.envid:
-        fields.append(field("Original-Envelope-Id", printable(decode_xtext(news.envelope.envid))))
+    if envelope.envid:
+        fields.append(field("Original-Envelope-Id", printable(decode_xtext(envelope.envid))))
     fields.append(field("Reporting-MTA", f"dns; {news.hostname}"))
     fields.append(field("X-Queue-Id", printable(news.queue_id)))
     fields.append(field("Arrival-Date", date_time(news.arrived)))
+    if envelope.deliver_by is not None:
+        fields.append(field("Deliver-By-Date", date_time(envelope.deliver_by.until)))
     return b"".join(fields)
 
 
-def _recipient_fields(news: News, one: Reported) -> bytes:
+def _address_fields(news: News, one: Reported) -> bytes:
+    recipient, wide = one.recipient, news.internationalised
+    final = field("Final-Recipient", typed_address(recipient.reported_address, internationalised=wide))
+    if not recipient.orcpt:
+        return final
+    return field("Original-Recipient", original_recipient(recipient.orcpt, internationalised=wide)) + final
+
+
+def _fate_fields(news: News, one: Reported) -> bytes:
     outcome = one.outcome
-    fields = []
-    if one.recipient.orcpt:
-        fields.append(field("Original-Recipient", _original_recipient(one.recipient.orcpt)))
-    fields.append(field("Final-Recipient", typed_address(one.recipient.reported_address)))
-    fields.append(field("Action", _ACTIONS[news.kind]))
-    fields.append(field("Status", status_of(news.kind, one)))
+    fields = [field("Action", _ACTIONS[news.kind]), field("Status", status_of(news.kind, one))]
     if outcome.remote:
         fields.append(field("Remote-MTA", f"dns; {printable(outcome.remote, 255)}"))
-    fields.append(field("Diagnostic-Code", _diagnostic(outcome.reply, outcome.remote)))
+    fields.append(field("Diagnostic-Code", _diagnostic(news, one)))
     fields.append(field("Last-Attempt-Date", date_time(news.now)))
     if news.kind is ReportKind.DELAY and one.will_retry_until:
         fields.append(field("Will-Retry-Until", date_time(one.will_retry_until)))
     return b"".join(fields)
 
 
+def _diagnostic(news: News, one: Reported) -> str:
+    limit = _MAX_DIAGNOSTIC if len(news.reported) <= _FEW else _MAX_DIAGNOSTIC_OF_MANY
+    words = readable(one.words, limit) if news.internationalised else printable(one.words, limit)
+    return f"{'smtp' if one.outcome.remote else 'x-valija'}; {words}"
+
+
 def status_of(kind: ReportKind, one: Reported) -> str:
     """Return the enhanced status code to report on a recipient: what is given up after its time says that alone."""
+    if one.deadline_passed:
+        return _TOO_LATE if kind is ReportKind.FAILURE else _EXPIRED
     return _EXPIRED if one.expired_after else status(kind, one.outcome.reply)
 
 
@@ -88,34 +121,16 @@ def status(kind: ReportKind, reply: Reply) -> str:
     if kind is ReportKind.FAILURE and reply.is_transient:
         return _EXPIRED
     expected = _CLASSES[kind]
-    for said in (reply.enhanced, *reply.text.split("\n")):
-        match = _STATUS.match(said)
-        if match and match[1] == expected:
+    for match in _codes(reply):
+        if match[1] == expected:
             return match[0]
     return f"{expected}.0.0"
 
 
-def typed_address(address: str) -> str:
-    """Return `rfc822; address`, or the ASCII form of an internationalised one (RFC 6533 section 3)."""
-    if address.isascii():
-        return f"rfc822; {printable(address, 1000)}"
-    return f"utf-8; {_UNSAFE_IN_UTF8_ADDRESS.sub(_embed, address)}"
+def said_detail(reply: Reply) -> str:
+    """Return subject and detail of the code that a reply has, of whatever class: `7.1`, or `""` where it has none."""
+    return next((match[2] for match in _codes(reply)), "")
 
 
-def _embed(match: re.Match[str]) -> str:
-    return f"\\x{{{ord(match[0]):X}}}"
-
-
-def _original_recipient(orcpt: str) -> str:
-    address_type, _, address = orcpt.partition(";")
-    return f"{printable(address_type, 40)};{printable(decode_xtext(address), 1000)}"
-
-
-def decode_xtext(text: str) -> str:
-    """Return what an xtext stands for (RFC 3461 section 4); `+` that introduces no octet stays."""
-    octets = _HEXCHAR.sub(lambda match: chr(int(match[1], 16)), text)
-    return octets.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-
-
-def _diagnostic(reply: Reply, remote: str) -> str:
-    return f"{'smtp' if remote else 'x-valija'}; {printable(str(reply), _MAX_DIAGNOSTIC)}"
+def _codes(reply: Reply) -> list[re.Match[str]]:
+    return [match for said in (reply.enhanced, *reply.text.split("\n")) if (match := _STATUS.match(said))]

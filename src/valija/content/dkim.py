@@ -41,6 +41,8 @@ _SIGNED_IF_PRESENT: Final = (
     b"list-id",
     b"list-unsubscribe",  # RFC 8058 section 4 asks for this pair
     b"list-unsubscribe-post",
+    b"tls-report-domain",  # RFC 8460 section 5.3 asks for these two
+    b"tls-report-submitter",
 )
 _BLANK_LINES_AT_ONCE: Final = 32 * 1024
 _WIDTH: Final = 68  # characters of a value on a line, beside its tab and tag

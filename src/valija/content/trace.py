@@ -46,7 +46,9 @@ def protocol_keyword(*, extended: bool, tls: bool, authenticated: bool, smtputf8
     return _KEYWORDS[smtputf8, tls, authenticated] if extended else "SMTP"
 
 
-def received_field(origin: Origin, *, hostname: str, queue_id: str, recipients: Sequence[Recipient]) -> bytes:
+def received_field(
+    origin: Origin, *, hostname: str, queue_id: str, recipients: Sequence[Recipient], priority: int = 0
+) -> bytes:
     """Return the Received field for a message that arrived as `origin` tells, ended by CRLF.
 
     `queue_id` is the one the 250 names. All texts may be hostile: none of them can end the field or open another.
@@ -55,6 +57,8 @@ def received_field(origin: Origin, *, hostname: str, queue_id: str, recipients: 
     words += (f"by {hostname}", f"with {origin.protocol or 'SMTP'}", f"id {queue_id}")
     if len(recipients) == 1:
         words += _for_words(recipients[0])
+    if priority:
+        words.append(f"PRIORITY {priority}")  # RFC 6710 section 7
     words[-1] += ";"
     words.append(date_time(origin.received_at))
     return _fold(words).encode("ascii", "replace")
