@@ -8,7 +8,7 @@ import pytest
 from tests.config.facts import FACTS
 from valija.config import Config, ConfigError, parse
 from valija.mail.endpoint import Endpoint
-from valija.policy.route import Relayhost
+from valija.policy.next_hop import NextHop
 
 
 def config(text: str) -> Config:
@@ -61,7 +61,7 @@ def test_names_are_a_labels() -> None:
 
 def test_a_relayhost_is_taken_at_its_word() -> None:
     relay = config('[smtp]\nrelayhost = "[127.0.0.1]:1025"\nport = 2526').relayhost
-    assert relay == Relayhost("127.0.0.1", 1025)
+    assert relay == NextHop("127.0.0.1", 1025)
 
 
 def test_no_file_faults_in_one_table_hide_those_of_another() -> None:

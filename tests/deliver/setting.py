@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -10,7 +11,10 @@ import pytest
 import uvloop
 
 from tests.ports import free_port
+from valija.deliver.credentials import LoginOptions
+from valija.deliver.health import Health
 from valija.deliver.hosts import Surroundings
+from valija.deliver.login import Logins
 from valija.deliver.options import SmtpOptions
 from valija.deliver.remote import RemoteAgent
 from valija.dns.resolver import Answer, MxRecord, RecordType, Resolver, Status
@@ -20,6 +24,8 @@ from valija.mail.envelope import Envelope, Recipient
 from valija.mail.job import Job, QueueId, Route
 from valija.mail.origin import Origin
 from valija.mail.outcome import Outcome, State
+from valija.policy.mta_sts import StsPolicy
+from valija.policy.tls_report import TlsResult
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -82,6 +88,7 @@ class Sender:
         self.agent = agent
         self.log = log
         self.resolver = resolver
+        self.noted: list[TlsResult] = []  # what reports would be made of
 
     async def deliver(self, job: Job, deadline: float = 20.0) -> list[Outcome]:
         async with asyncio.timeout(deadline):
@@ -98,23 +105,42 @@ async def sending(
     own_names: Sequence[str] = (),
     own_listeners: Sequence[tuple[str, int]] = (),
     read: Callable[[Content], Iterator[bytes]] = lambda content: iter([content.head]),
+    health: Health | None = None,
+    logins: Sequence[LoginOptions] | Logins = (),
+    tokens_dir: Path = Path(),
+    real_resolver: Resolver | None = None,
+    sts: Mapping[str, StsPolicy] | None = None,
     **options: Any,
 ) -> AsyncIterator[Sender]:
-    """An agent that reaches MX hosts on `port`; without a zone remote.example has its MX host at 127.0.0.1."""
+    """An agent that reaches MX hosts on `port`; without a zone remote.example has its MX host at 127.0.0.1.
+
+    `sts` are the MTA-STS policies of domains.
+    """
+
+    async def sts_policy(domain: str) -> StsPolicy | None:
+        return (sts or {}).get(domain)
+
+    noted: list[TlsResult] = []
     resolver = MemoryResolver(
         zone or {"remote.example": ["MX 10 mx1.remote.example"], "mx1.remote.example": ["A 127.0.0.1"]}
     )
+    log = MemoryLog()
     surroundings = Surroundings(
-        cast("Resolver", resolver),
+        real_resolver or cast("Resolver", resolver),
         lambda hosts: None,
         lambda name: name in own_names,
         lambda address, port: (address, port) in own_listeners,
+        sts_policy,
+        noted.append,
+        health=health or Health(),
+        logins=logins if isinstance(logins, Logins) else Logins(logins, tokens_dir, cast("Log", log)),
     )
-    log = MemoryLog()
     settings = msgspec.structs.replace(SmtpOptions(), port=port, **options)
     agent = RemoteAgent(settings, surroundings, HOSTNAME, read=read, log=cast("Log", log))
     try:
-        yield Sender(agent, log, resolver)
+        sender = Sender(agent, log, resolver)
+        sender.noted = noted
+        yield sender
     finally:
         async with asyncio.timeout(10):
             await agent.close()

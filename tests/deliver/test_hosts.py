@@ -9,7 +9,7 @@ import pytest
 from tests.deliver.setting import MemoryResolver, free_port, job_for, sending, states
 from tests.scripted_sink import ScriptedSink
 from valija.deliver.errand import Failure, Target
-from valija.deliver.hosts import Surroundings, find_targets
+from valija.deliver.hosts import Surroundings, find_way
 from valija.deliver.options import SmtpOptions
 from valija.dns.resolver import Resolver
 from valija.mail.job import Route
@@ -27,7 +27,8 @@ def targets_of(
         lambda name: name == "mail.example.org",
         lambda address, port: (address, port) in own,
     )
-    return asyncio.run(find_targets(route, ask, SmtpOptions()))
+    way = asyncio.run(find_way(route, ask, SmtpOptions()))
+    return way if isinstance(way, Failure) else way.targets
 
 
 def test_hosts_by_preference_and_families_by_turns() -> None:

@@ -102,7 +102,7 @@ def test_helo_only_where_ehlo_is_unknown() -> None:
     asyncio.run(main())
 
 
-def test_dsn_parameters_travel_as_they_came_where_announced() -> None:
+def test_c095_dsn_parameters_travel_as_they_came_where_announced() -> None:
     recipient = Recipient(BOB, Notify.SUCCESS | Notify.FAILURE, "rfc822;a+2Bb@remote.example")
 
     async def main() -> None:

@@ -8,6 +8,7 @@ from tests.deliver.setting import job_for, sending, states
 from tests.scripted_sink import ScriptedSink
 from valija.mail.job import Job
 from valija.mail.outcome import State
+from valija.smtp import commands
 
 UTF8_HEADER = "Subject: cañón\r\nFrom: Iñaki <alice@example.org>\r\n\r\nx\r\n".encode()
 PLAIN = ["PIPELINING", "8BITMIME"]
@@ -59,5 +60,24 @@ def test_c090_a_peer_with_smtputf8_hears_of_it_only_where_needed(recipient: str)
             assert ("SMTPUTF8" in sink.messages[0].mail) == (not recipient.isascii())
             assert sink.messages[0].recipients == [f"RCPT TO:<{recipient}>"]
             assert "xn--" not in sink.messages[0].recipients[0]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("path", "written"),
+    [
+        ("<info@bücher.example>", "info@xn--bcher-kva.example"),
+        ("<info@BÜCHER.Example>", "info@xn--bcher-kva.example"),
+        ("<grå@bücher.example>", "grå@xn--bcher-kva.example"),
+    ],
+)
+def test_c090_a_domain_travels_as_a_labels_whatever_it_came_as(path: str, written: str) -> None:
+    came = commands.rcpt(f"TO:{path}", extended=True, smtputf8=True)
+
+    async def main() -> None:
+        async with ScriptedSink() as sink, sending(port=sink.port) as sender:
+            assert states(await sender.deliver(job_for(came, smtputf8=True))) == [State.DELIVERED]
+            assert sink.messages[0].recipients == [f"RCPT TO:<{written}>"]
 
     asyncio.run(main())
