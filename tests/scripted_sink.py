@@ -6,8 +6,11 @@
 
 A script maps what was heard (`banner`, a verb, `.` for the end of the content) to answers. Each time the next one is
 used, over all sessions, and the last one for good. An answer is text (CRLF is added), octets as they are, CLOSE, RESET,
-SILENT, or a list of these. What is not scripted gets a plain right answer. It runs in the test's own loop, and is
-written apart from valija's machines, so that it judges them: `Message.octets` is what came between 354 and the dot.
+SILENT, or a list of these. What is not scripted gets a plain right answer. BDAT is answered behind its octets; one that
+was refused, or came without recipients, leaves the transaction in a state that only RSET ends.
+
+The sink runs in the test's own loop, and is written apart from valija's machines, so that it judges them:
+`Message.octets` is what came between 354 and the dot, or the chunk.
 """
 
 import asyncio
@@ -44,6 +47,7 @@ _PLAIN: Mapping[str, Answer | Sequence[Answer]] = {
     "RCPT": "250 2.1.5 ok",
     "DATA": "354 go ahead",
     ".": "250 2.0.0 taken",
+    "BDAT": "250 2.0.0 taken",
     "RSET": "250 2.0.0 ok",
     "NOOP": "250 2.0.0 ok",
     "QUIT": ["221 2.0.0 bye", CLOSE],
@@ -52,25 +56,29 @@ _PLAIN: Mapping[str, Answer | Sequence[Answer]] = {
 
 @dataclass
 class Message:
-    """One message whose final dot came: the lines of its envelope, and its octets still dot-stuffed."""
+    """One message that came to its end: the lines of its envelope, and its octets, still dot-stuffed if from DATA."""
 
     mail: str
     recipients: list[str]
     octets: bytes
     tls: bool
+    is_chunk: bool = False
 
     @property
     def content(self) -> bytes:
+        if self.is_chunk:
+            return self.octets
         return b"".join(line[1:] if line.startswith(b".") else line for line in self.octets.splitlines(keepends=True))
 
 
 @dataclass
 class Heard:
-    """One session: its commands, and whether TLS was begun."""
+    """One session: its commands, whether TLS was begun, and the address it came from."""
 
     commands: list[str] = field(default_factory=list)
     tls: bool = False
     closed: bool = False
+    client: str = ""
 
     def verbs(self) -> list[str]:
         return [command.split(" ")[0] for command in self.commands]
@@ -86,20 +94,24 @@ class ScriptedSink:
         extensions: Sequence[str] = EXTENSIONS,
         after_tls: Sequence[str] | None = None,
         tls: ssl.SSLContext | None = None,
+        tls_first: bool = False,
     ) -> None:
         self.address = address
         self.port = port or free_port(address)
         self.sessions: list[Heard] = []
         self.messages: list[Message] = []
         self._script = {key: list(answers) for key, answers in (script or {}).items()}
-        self._extensions = (*extensions, "STARTTLS") if tls else tuple(extensions)
+        self._extensions = (*extensions, "STARTTLS") if tls and not tls_first else tuple(extensions)
         self._after_tls = tuple(extensions if after_tls is None else after_tls)
         self._tls = tls
+        self._tls_first = tls if tls_first else None
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, self.address, self.port, backlog=1024, limit=1 << 20)
+        self._server = await asyncio.start_server(
+            self._accept, self.address, self.port, backlog=1024, limit=1 << 20, ssl=self._tls_first
+        )
         return self
 
     async def __aexit__(
@@ -147,12 +159,13 @@ class _Gone(Exception):
 
 class _Session:
     def __init__(self, sink: ScriptedSink, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.heard = Heard()
+        self.heard = Heard(client=(writer.get_extra_info("peername") or [""])[0])
         self._sink = sink
         self._reader = reader
         self._writer = writer
         self._mail = ""
         self._recipients: list[str] = []
+        self._waits_for_rset = False
         sink.sessions.append(self.heard)
 
     async def run(self) -> None:
@@ -172,8 +185,16 @@ class _Session:
 
     async def _hear(self, command: str) -> None:
         verb = command.partition(" ")[0].upper()
+        if verb == "BDAT":
+            await self._take_chunk(command)
+            return
+        if verb == "MAIL" and self._waits_for_rset:
+            self._writer.write(b"503 5.5.1 RSET first\r\n")
+            return
         if verb == "MAIL":
             self._mail, self._recipients = command, []
+        if verb == "RSET":
+            self._recipients, self._waits_for_rset = [], False
         said = await self._answer(verb)
         if verb == "RCPT" and said.startswith("2"):
             self._recipients.append(command)
@@ -193,6 +214,20 @@ class _Session:
         self._recipients = []
         self._sink.note()
         await self._answer(".")
+
+    async def _take_chunk(self, command: str) -> None:
+        """Take one chunk that is the last too."""
+        octets = await self._reader.readexactly(int(command.split(" ")[1]))
+        if not self._recipients:
+            self._waits_for_rset = True
+            self._writer.write(b"503 5.5.1 RCPT first\r\n")
+            return
+        said = await self._answer("BDAT")
+        self._waits_for_rset = not said.startswith("2")
+        if said.startswith("2"):
+            self._sink.messages.append(Message(self._mail, self._recipients, octets, self.heard.tls, is_chunk=True))
+            self._recipients = []
+            self._sink.note()
 
     async def _answer(self, key: str) -> str:
         """Answer, and return the text that was said."""

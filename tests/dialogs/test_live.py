@@ -29,6 +29,7 @@ SITE: Settings = {
 KEYS: dict[str, Callable[[str, str], Settings]] = {
     "tls": lambda role, value: {role: {"tls_security_level": {"required": "encrypt"}[value]}},
     "size_limit": lambda _, value: {"message_size_limit": int(value)},
+    "future_release_limit": lambda _, value: {"submission": {"future_release_limit": f"{value}s"}},
     "error_limit": lambda role, value: {role: {"error_limit": int(value)}},
     "recipient_limit": lambda role, value: {role: {"recipient_limit": int(value)}},
 }

@@ -1,8 +1,8 @@
 import pytest
 
 from valija.mail.endpoint import Endpoint
+from valija.policy.next_hop import NextHop
 from valija.policy.ourselves import Ourselves, relayhost_fault
-from valija.policy.route import Relayhost
 
 LOCAL = {"192.0.2.7", "2001:db8::7"}
 
@@ -69,16 +69,16 @@ def test_the_own_name(name: str, is_own: bool) -> None:
 @pytest.mark.parametrize(
     "relayhost",
     [
-        Relayhost("mail.example.org", 2525),
-        Relayhost("mail.example.org"),
-        Relayhost("mail.example.org", lookup_mx=True),
-        Relayhost("127.0.0.1", 2525),
-        Relayhost("127.0.0.9", 25),
-        Relayhost("192.0.2.7"),
-        Relayhost("localhost", 25),
+        NextHop("mail.example.org", 2525),
+        NextHop("mail.example.org"),
+        NextHop("mail.example.org", lookup_mx=True),
+        NextHop("127.0.0.1", 2525),
+        NextHop("127.0.0.9", 25),
+        NextHop("192.0.2.7"),
+        NextHop("localhost", 25),
     ],
 )
-def test_a_relayhost_that_is_ourselves_is_a_fault(relayhost: Relayhost) -> None:
+def test_a_relayhost_that_is_ourselves_is_a_fault(relayhost: NextHop) -> None:
     fault = relayhost_fault(relayhost, _ourselves("0.0.0.0:25", "127.0.0.1:2525"), 25)
     assert fault
     assert relayhost.host in str(fault.value)
@@ -88,13 +88,13 @@ def test_a_relayhost_that_is_ourselves_is_a_fault(relayhost: Relayhost) -> None:
 @pytest.mark.parametrize(
     "relayhost",
     [
-        Relayhost("relay.example", 25),
-        Relayhost("127.0.0.1", 2626),
-        Relayhost("mail.example.org", 2626),
-        Relayhost("192.0.2.8", 25),
-        Relayhost("localhost", 2626),
-        Relayhost("::1", 25),
+        NextHop("relay.example", 25),
+        NextHop("127.0.0.1", 2626),
+        NextHop("mail.example.org", 2626),
+        NextHop("192.0.2.8", 25),
+        NextHop("localhost", 2626),
+        NextHop("::1", 25),
     ],
 )
-def test_any_other_relayhost_is_taken_at_its_word(relayhost: Relayhost) -> None:
+def test_any_other_relayhost_is_taken_at_its_word(relayhost: NextHop) -> None:
     assert relayhost_fault(relayhost, _ourselves("0.0.0.0:25", "127.0.0.1:2525"), 25) is None

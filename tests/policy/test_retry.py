@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from valija.policy.retry import RetryPolicy, is_given_up, is_warning_due, next_attempt
+from valija.policy.retry import RetryPolicy, begin_of, is_given_up, is_warning_due, next_attempt
 
 ARRIVED = 1_800_000_000.0
 MIDDLE = 0.5  # no jitter
@@ -65,3 +65,34 @@ def test_a_delay_is_told_after_its_time_unless_it_is_off(warning: float, age: fl
 def test_a_short_lifetime_still_means_a_second_attempt() -> None:
     policy = RetryPolicy(lifetime=60)
     assert next_attempt(policy, 1, ARRIVED + 1, ARRIVED, MIDDLE) == ARRIVED + 60
+
+
+# --- a time to be sent at, and a time to deliver by
+
+
+def test_a_lifetime_begins_with_the_release() -> None:
+    assert begin_of(ARRIVED, 0.0) == ARRIVED
+    assert begin_of(ARRIVED, ARRIVED + 3600) == ARRIVED + 3600
+
+
+def test_the_last_attempt_before_a_deadline_comes_a_minute_ahead_and_then_the_deadline() -> None:
+    deadline = ARRIVED + 1200
+    now, times = ARRIVED, []
+    for attempts in range(1, 6):
+        now = next_attempt(POLICY, attempts, now, ARRIVED, MIDDLE, deadline=deadline)
+        times.append(now - ARRIVED)
+    assert times == [300, 900, 1140, 1200, 1200 + 4800]
+
+
+@given(st.integers(1, 40), st.floats(0, 5 * 86400), st.floats(0, 1, exclude_max=True), st.floats(-1000, 6 * 86400))
+def test_no_deadline_is_slept_through(attempts: int, age: float, random: float, by: float) -> None:
+    now, deadline = ARRIVED + age, ARRIVED + by
+    due = next_attempt(POLICY, attempts, now, ARRIVED, random, deadline=deadline)
+    free = next_attempt(POLICY, attempts, now, ARRIVED, random)
+    assert due > now
+    assert due <= free
+    if now < deadline:
+        assert due <= deadline
+        assert due in (free, deadline, deadline - 60)
+    else:
+        assert due == free

@@ -11,6 +11,7 @@ from valija.content.bounce import Reported, ReportKind, report
 from valija.content.compose import field, printable, readable
 from valija.content.dkim import BodyHasher, body_hash, relaxed_fields
 from valija.content.header import HeaderCollector, check, fields, names, split, without
+from valija.content.options import ReportOptions
 from valija.content.submission import author_addresses, check_once, fix_up
 from valija.content.trace import received_field, return_path_field
 from valija.mail.envelope import Envelope, Recipient
@@ -118,23 +119,27 @@ def test_trace_fields_are_one_field_each(address: str, helo: str, recipient: str
         assert max(map(len, octets.split(b"\r\n"))) <= 998
 
 
-@given(hostile_text, hostile_text, hostile_text, hostile_text, st.binary(max_size=200), st.sampled_from(ReportKind))
+@given(
+    hostile_text, hostile_text, hostile_text, hostile_text, st.binary(max_size=200), st.sampled_from(ReportKind),
+    st.sampled_from([ReportOptions("en"), ReportOptions("es"), ReportOptions()]),
+)  # fmt: skip
 def test_a_report_is_sound_whatever_peers_say(
-    words: str, remote: str, address: str, xtext: str, content: bytes, kind: ReportKind
+    words: str, remote: str, address: str, xtext: str, content: bytes, kind: ReportKind, options: ReportOptions
 ) -> None:
     recipient = Recipient(f"x{address}", orcpt=xtext, given="")
     outcome = Outcome(0, State.FAILED, Reply(550, words, words), remote, remote)
     envelope = Envelope(f"r{address}", (recipient,), envid=xtext)
     octets = report(
         kind, envelope, content, 0.0, "1", (Reported(recipient, outcome),),
-        hostname="h.example", now=0.0, unique="u", full_content=content,
+        hostname="h.example", now=0.0, unique="u", full_content=content, options=options,
     )  # fmt: skip
     assert has_only_crlf(octets)
     header = split(octets).header
     assert not {b"x-forged", b"cc"} & set(names(header))
     assert len(names(header)) == len(set(names(header)))
-    status = octets.split(b"message/delivery-status\r\n\r\n", 1)[1].partition(b"\r\n--=_u")[0]
-    assert status.isascii()
+    status = octets.split(b"delivery-status\r\n", 1)[1].partition(b"\r\n--=_u")[0]
+    status = status.removeprefix(b"Content-Transfer-Encoding: 8bit\r\n").removeprefix(b"\r\n")
+    assert status.isascii() or b"message/global-delivery-status" in octets
     assert status.count(b"\r\n\r\n") == 1
     assert b"\nX-Forged:" not in status
     assert status.count(b"\nFinal-Recipient:") == status.count(b"\nDiagnostic-Code:") == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from valija.mail.reply import Reply
 from valija.policy.networks import Gateway, Networks
 from valija.policy.relay import Allowed, RelayFacts, decide, domains_of
-from valija.policy.route import parse_relayhost
+from valija.policy.next_hop import parse_next_hop
 
 TRUSTED = ("127.0.0.0/8", "[::1]/128", "192.0.2.0/24", "2001:db8::/64")
 HOSTED = frozenset({"local.example"})
@@ -85,7 +85,7 @@ def test_each_entry_is_a_range_or_a_fault(entries: list[object]) -> None:
     assert networks.find("10.0.0.1") is None
     domains_of(entries, "mail.example.org")
     for entry in entries:
-        parse_relayhost(entry)
+        parse_next_hop(entry)
 
 
 @given(st.integers(0, 32), st.integers(0, 2**32 - 1), ipv4)

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from tests.queue.samples import LogLines, SetClock, message
+from tests.queue.samples import LogLines, SetClock, message, news
+from valija.content.reported import ReportKind
 from valija.mail.job import QueueId
 from valija.mail.outcome import State
 from valija.queue.identity import IdSource
 from valija.queue.memory import MemoryStore
 from valija.queue.sqlite import SqliteStore
-from valija.queue.store import Claim, Settled, Settlement
+from valija.queue.store import Claim, Settled, Settlement, Unreported
 
 T = TypeVar("T")
 DOMAINS = ("x.example", "y.example", "z.example")
@@ -26,6 +27,9 @@ addresses = st.lists(
 )
 skips = st.frozensets(st.sampled_from(DOMAINS), max_size=2)
 states = st.sampled_from(list(State))
+some_news = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(ReportKind))), max_size=3).map(
+    lambda pairs: tuple(each for number, kind in pairs for each in news(number, kind=kind))
+)
 
 
 class TwoStores(RuleBasedStateMachine):
@@ -59,18 +63,24 @@ class TwoStores(RuleBasedStateMachine):
         assert found == expected
         return expected
 
-    @rule(target=messages, to=addresses, claim=st.booleans(), age=st.sampled_from([0, 0, 60, -60]))
-    def put(self, to: list[str], claim: bool, age: float) -> QueueId:
+    @rule(
+        target=messages,
+        to=addresses,
+        claim=st.booleans(),
+        age=st.sampled_from([0, 0, 60, -60]),
+        wait=st.sampled_from([None, None, 400.0, 5000.0]),
+    )
+    def put(self, to: list[str], claim: bool, age: float, wait: float | None) -> QueueId:
         queue_id = self.memory.new_id()
         assert self.sqlite.new_id() == queue_id
-        new = message(*to, arrived=self.clock.now - age)
+        new = message(*to, arrived=self.clock.now - age, hold_until=self.clock.now + wait if wait else 0.0)
         self.same(self.memory.put(queue_id, new, claim=claim), self.sqlite.put(queue_id, new, claim=claim))
         return queue_id
 
-    @rule(target=claims, limit=st.integers(100, 200), skip=skips)
-    def claim(self, limit: int, skip: frozenset[str]) -> object:
+    @rule(target=claims, limit=st.integers(100, 200), skip=skips, but=st.frozensets(messages, max_size=2))
+    def claim(self, limit: int, skip: frozenset[str], but: frozenset[QueueId]) -> object:
         async def in_order(store: MemoryStore | SqliteStore) -> list[Claim]:
-            claims = await store.claim(self.clock.now, limit, skip)
+            claims = await store.claim(self.clock.now, limit, skip, but)
             return sorted(claims, key=lambda claim: claim.queue_id)  # equal times may come in any order
 
         return multiple(*self.same(in_order(self.memory), in_order(self.sqlite)))
@@ -79,19 +89,39 @@ class TwoStores(RuleBasedStateMachine):
     def release(self, claim: Claim) -> None:
         self.same(self.memory.release([claim]), self.sqlite.release([claim]))
 
-    @rule(claim=claims, data=st.data(), wait=st.sampled_from([0.0, 300.0, 1e6]), warned=st.booleans())
-    def settle(self, claim: Claim, data: st.DataObject, wait: float, warned: bool) -> None:
+    @rule(
+        claim=claims,
+        data=st.data(),
+        wait=st.sampled_from([0.0, 300.0, 1e6]),
+        warned=st.booleans(),
+        overdue=st.booleans(),
+        kept=some_news,
+    )
+    def settle(
+        self, claim: Claim, data: st.DataObject, wait: float, warned: bool, overdue: bool, kept: tuple[Unreported, ...]
+    ) -> None:
         settled = []
         for due in claim.due:
             state = data.draw(states)
             again = self.clock.now + wait if state is State.DEFERRED else 0.0
-            settled.append(Settled(due.number, state, f"said {state}", again, warned))
+            settled.append(Settled(due.number, state, f"said {state}", again, warned, overdue))
         reports = (message("alice@example.org", reverse_path="", arrived=self.clock.now),) * data.draw(
             st.integers(0, 2)
         )
-        ended = claim.only and not reports and all(each.state is not State.DEFERRED for each in settled)
-        settlement = Settlement(claim.queue_id, tuple(settled), reports, ends_message=ended)
+        if kept:
+            settlement = Settlement(claim.queue_id, tuple(settled), news=kept)
+        else:
+            ended = claim.only and not reports and all(each.state is not State.DEFERRED for each in settled)
+            settlement = Settlement(claim.queue_id, tuple(settled), reports, ends_message=ended)
         self.same(self.memory.settle(settlement), self.sqlite.settle(settlement))
+
+    @rule(queue_id=messages, limit=st.integers(1, 4))
+    def tell(self, queue_id: QueueId, limit: int) -> None:
+        found = self.same(self.memory.news(queue_id, limit), self.sqlite.news(queue_id, limit))
+        if found is not None:
+            report = message("alice@example.org", reverse_path="", arrived=self.clock.now)
+            settlement = Settlement(queue_id, (), (report,), told=tuple(found[1]))
+            self.same(self.memory.settle(settlement), self.sqlite.settle(settlement))
 
     @rule(queue_id=messages, verb=st.sampled_from(["hold", "release_hold", "retry", "delete"]))
     def change(self, queue_id: QueueId, verb: str) -> None:
@@ -125,6 +155,7 @@ class TwoStores(RuleBasedStateMachine):
     def they_tell_the_same(self) -> None:
         if hasattr(self, "memory"):
             self.same(self.memory.list(1000), self.sqlite.list(1000))
+            self.same(self.memory.unreported(), self.sqlite.unreported())
 
     @rule(skip=skips)
     def next_due(self, skip: frozenset[str]) -> None:

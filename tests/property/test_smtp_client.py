@@ -52,7 +52,8 @@ def cut(octets: bytes, places: list[int]) -> list[bytes]:
 class Driver:
     """Does what a session does: begins three transactions as they become possible, streams what is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: tuple[str, ...] = ("data", "streamed", "data")) -> None:
+        self.kinds = kinds
         self.machine = ClientMachine("me")
         self.record: list[object] = []
         self.sent = b""
@@ -84,22 +85,30 @@ class Driver:
     def begin(self) -> None:
         machine = self.machine
         while machine.can_begin and machine.replies >= 2 and len(self.begun) < 3:
-            payload = None if len(self.begun) == 1 else b"x\r\n.\r\n"
-            transaction = Transaction([b"MAIL\r\n", b"RCPT\r\n", b"RCPT\r\n", b"DATA\r\n"], payload)
+            kind = self.kinds[len(self.begun)]
+            commands = [b"MAIL\r\n", b"RCPT\r\n", b"RCPT\r\n"]
+            if kind == "chunk" and machine.capabilities.pipelining:
+                transaction = Transaction([*commands, b"BDAT 3 LAST\r\n"], b"x\r\n", is_chunk=True)
+            else:
+                payload = None if kind == "streamed" else b"x\r\n.\r\n"
+                transaction = Transaction([*commands, b"DATA\r\n"], payload)
             self.begun.append(transaction)
             machine.begin(transaction)
 
 
-def converse(pieces: list[bytes]) -> Driver:
-    driver = Driver()
+KINDS = st.tuples(*[st.sampled_from(["data", "streamed", "chunk"])] * 3)
+
+
+def converse(pieces: list[bytes], kinds: tuple[str, ...] = ("data", "streamed", "data")) -> Driver:
+    driver = Driver(kinds)
     for piece in pieces:
         driver.feed(piece)
     return driver
 
 
-def converse_in_turn(replies: list[bytes], places: list[int]) -> Driver:
+def converse_in_turn(replies: list[bytes], places: list[int], kinds: tuple[str, ...]) -> Driver:
     """A peer that answers what it was asked, a flight at a time, cut at `places`; the last flight may be cut short."""
-    driver, answers = Driver(), iter([b"220 mx\r\n", *replies])
+    driver, answers = Driver(kinds), iter([b"220 mx\r\n", *replies])
     while asked := len(driver.machine._awaited):
         flight = b"".join(itertools.islice(answers, asked))
         if not flight:
@@ -109,18 +118,22 @@ def converse_in_turn(replies: list[bytes], places: list[int]) -> Driver:
     return driver
 
 
-@given(st.sampled_from([b"250 mx\r\n", b"250-mx\r\n250 PIPELINING\r\n"]), st.lists(REPLY, max_size=25), CUTS)
-def test_any_chunking_gives_the_same_session(hello: bytes, replies: list[bytes], places: list[int]) -> None:
-    whole = converse_in_turn([hello, *replies], [])
-    pieces = converse_in_turn([hello, *replies], places)
-    octets = converse_in_turn([hello, *replies], list(range(400)))
+@given(st.sampled_from([b"250 mx\r\n", b"250-mx\r\n250 PIPELINING\r\n"]), st.lists(REPLY, max_size=25), CUTS, KINDS)
+def test_any_chunking_gives_the_same_session(
+    hello: bytes, replies: list[bytes], places: list[int], kinds: tuple[str, ...]
+) -> None:
+    whole = converse_in_turn([hello, *replies], [], kinds)
+    pieces = converse_in_turn([hello, *replies], places, kinds)
+    octets = converse_in_turn([hello, *replies], list(range(400)), kinds)
     assert whole.record == pieces.record == octets.record
     assert whole.sent == pieces.sent == octets.sent
 
 
-@given(GARBAGE, CUTS)
-def test_every_transaction_ends_once_and_nothing_raises(octets: bytes, places: list[int]) -> None:
-    driver = converse(cut(b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n" + octets, places))
+@given(GARBAGE, CUTS, KINDS)
+def test_every_transaction_ends_once_and_nothing_raises(
+    octets: bytes, places: list[int], kinds: tuple[str, ...]
+) -> None:
+    driver = converse(cut(b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n" + octets, places), kinds)
     driver.machine.end(Reply(450, "4.4.2", "lost"))
     driver.advance()
     assert driver.ended == driver.begun

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.smtp.fixed_site import FixedSite, replies
 from valija.mail.origin import Role
 from valija.smtp.buffer import HOPELESS_LINE, LOGIN_LINE_LIMIT
-from valija.smtp.events import Closing, ContentChunk, ContentRefused, Event, StartTls
+from valija.smtp.events import Closing, ContentChunk, ContentEnd, ContentRefused, Event, Mail, StartTls
 from valija.smtp.server import ServerMachine, ServerRules
 from valija.smtp.states import State
 
@@ -24,6 +24,8 @@ COMMANDS = [
     "MAIL FROM:<é@remote.example> SMTPUTF8".encode(),
     "MAIL FROM:<é@remote.example>".encode(),
     b"MAIL FROM:<> FOO=1",
+    b"MAIL FROM:<alice@local.example> BODY=BINARYMIME",
+    b"MAIL FROM:<alice@local.example> REQUIRETLS BY=5;R MT-PRIORITY=9 HOLDFOR=4",
     b"RCPT TO:<bob@local.example>",
     b"RCPT TO:<bob@local.example> NOTIFY=NEVER",
     b"RCPT TO:<nobody@local.example>",
@@ -55,8 +57,12 @@ COMMAND = st.sampled_from(COMMANDS).map(lambda line: line + b"\r\n")
 CHUNK = st.builds(
     lambda octets, last: b"BDAT %d%s\r\n%s" % (len(octets), b" LAST" if last else b"", octets), CONTENT, st.booleans()
 )
-TRANSACTION = st.lists(CHUNK, max_size=3).map(
-    lambda chunks: b"MAIL FROM:<alice@local.example>\r\nRCPT TO:<bob@local.example>\r\n" + b"".join(chunks)
+TRANSACTION = st.builds(
+    lambda body, chunks: (
+        b"MAIL FROM:<alice@local.example>%s\r\nRCPT TO:<bob@local.example>\r\n" % body + b"".join(chunks)
+    ),
+    st.sampled_from([b"", b" BODY=BINARYMIME"]),
+    st.lists(CHUNK, max_size=3),
 )
 
 
@@ -180,6 +186,27 @@ def test_garbage_without_line_ends_is_bounded_and_ends(role: Role, octets: bytes
     run = Run(role, [size])
     run.feed(octets * (HOPELESS_LINE // len(octets) + 2))
     assert run.machine.closed
+
+
+@settings(max_examples=300, deadline=None)
+@given(ROLES, st.lists(FLIGHT, max_size=8), st.lists(st.integers(1, 60), min_size=1, max_size=3))
+def test_octets_that_are_no_lines_only_of_users_who_declared_them(
+    role: Role, flights: list[Flight], sizes: list[int]
+) -> None:
+    run = Run(role, sizes)
+    if role == "submissions":
+        run.fly(Flight(b"EHLO x\r\nAUTH PLAIN AGFsaWNlQGxvY2FsLmV4YW1wbGUAc2VjcmV0\r\n"))
+    for flight in flights:
+        run.fly(flight)
+    declared, content = False, b""
+    for event in run.events:
+        if isinstance(event, Mail):
+            declared, content = event.body == "BINARYMIME", b""
+            assert role != "smtpd" or not declared
+        elif isinstance(event, ContentChunk):
+            content += event.data
+        elif isinstance(event, ContentEnd) and not declared:
+            assert not {b"\r", b"\n", b"\0"} & {bytes([octet]) for octet in content.replace(b"\r\n", b"")}
 
 
 @settings(max_examples=200, deadline=None)

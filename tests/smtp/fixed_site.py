@@ -10,6 +10,7 @@ from base64 import b64encode
 
 from valija.mail.address import mailbox_key, split
 from valija.mail.reply import Reply
+from valija.policy.requests import RequestLimits, grant
 from valija.smtp.events import (
     Auth,
     AuthCancelled,
@@ -24,6 +25,7 @@ from valija.smtp.events import (
     Rcpt,
     StartTls,
 )
+from valija.smtp.requests import Requests
 from valija.smtp.sasl import EXCHANGES, Challenge, Credentials, LoginExchange, PlainExchange, Step
 from valija.smtp.server import ServerMachine, ServerRules
 
@@ -31,6 +33,8 @@ HOSTED = "local.example"
 PASSWORDS = {"alice@local.example": b"secret", "carol@local.example": b"x", "bob@local.example": b"hunter2"}
 MAILBOXES = {*PASSWORDS, "postmaster@local.example", "postmaster@"}
 MECHANISMS = ("PLAIN", "LOGIN")
+
+NOW = 1_800_000_000.0  # epoch seconds
 
 WRONG = Reply(535, "5.7.8", "Authentication credentials invalid")
 
@@ -45,9 +49,10 @@ class FixedSite:
     def answer(self, event: Event) -> Reply:
         """Return the answer to an event that needs one."""
         match event:
-            case Mail(reverse_path=path):
-                theirs = not self.login or path in ("", self.login)
-                return Reply(250, "2.1.0", "Ok") if theirs else Reply(550, "5.7.1", "Not your address")
+            case Mail(reverse_path=path, requests=requests):
+                if self.login and path not in ("", self.login):
+                    return Reply(550, "5.7.1", "Not your address")
+                return self._grant(requests) if requests else Reply(250, "2.1.0", "Ok")
             case Rcpt(recipient=recipient):
                 return self._recipient(recipient.address)
             case Data():
@@ -63,6 +68,10 @@ class FixedSite:
                 assert self._exchange is not None
                 return self._step(self._exchange.respond(data))
         raise AssertionError(event)
+
+    def _grant(self, requests: Requests) -> Reply:
+        granted = grant(requests, NOW, RequestLimits())
+        return granted if isinstance(granted, Reply) else granted.reply or Reply(250, "2.1.0", "Ok")
 
     def _recipient(self, address: str) -> Reply:
         local, domain = split(address)
@@ -88,7 +97,9 @@ class MachineClient:
     """A machine with its fixed site, driven as a session does it; also a `Peer` for dialogues."""
 
     def __init__(self, rules: ServerRules, site: FixedSite | None = None) -> None:
-        self.machine = ServerMachine(rules, tls_active=rules.role == "submissions", mechanisms=lambda: MECHANISMS)
+        self.machine = ServerMachine(
+            rules, tls_active=rules.role == "submissions", mechanisms=lambda: MECHANISMS, clock=lambda: NOW
+        )
         self.site = site or FixedSite()
         self.events: list[Event] = []
         self.messages: list[bytes] = []

@@ -28,6 +28,11 @@ def transaction(name: str = "m", recipients: int = 1, payload: bytes | None = b"
     return Transaction([f"MAIL {name}\r\n".encode(), *rcpt, b"DATA\r\n"], payload)
 
 
+def one_flight(name: str = "m", recipients: int = 1) -> Transaction:
+    rcpt = [f"RCPT {name}{n}\r\n".encode() for n in range(recipients)]
+    return Transaction([f"MAIL {name}\r\n".encode(), *rcpt, b"BDAT 3 LAST\r\n"], b"x\r\n", is_chunk=True)
+
+
 def feed(machine: ClientMachine, octets: bytes) -> list[ClientEvent]:
     machine.receive(octets)
     return events(machine)
@@ -46,6 +51,24 @@ def greeted(greeting: bytes = GREETED) -> ClientMachine:
     assert isinstance(ready, Ready)
     machine.take_output()
     return machine
+
+
+def test_tls_before_the_banner() -> None:
+    machine = ClientMachine("me", tls_first=True)
+    assert machine.awaits is Step.HANDSHAKE
+    machine.tls_came_first()
+    assert (machine.awaits, machine.tls_active, machine.take_output()) == (Step.BANNER, True, b"")
+    assert feed(machine, b"220 mx\r\n") == []
+    assert machine.take_output() == b"EHLO me\r\n"
+
+
+def test_clear_text_where_tls_comes_first_is_answered_by_nothing() -> None:
+    machine = ClientMachine("me", tls_first=True)
+    [ended] = feed(machine, b"220 mx ESMTP\r\n")
+    assert isinstance(ended, SessionEnded)
+    assert not ended.by_peer
+    assert ended.reply.is_transient
+    assert machine.take_output() == b""
 
 
 def test_a_pipelined_transaction_and_the_next_behind_its_dot() -> None:
@@ -79,6 +102,56 @@ def test_without_pipelining_one_command_at_a_time() -> None:
     assert machine.take_output() == b"x\r\n.\r\n"
     assert not machine.can_begin
     assert [type(event) for event in feed(machine, b"250 ok\r\n")] == [TransactionEnded]
+
+
+def test_a_chunk_leaves_with_its_commands_and_the_next_behind_a_reset() -> None:
+    machine = greeted()
+    one, two, three = one_flight("a"), one_flight("b"), transaction("c")
+    machine.begin(one)
+    assert machine.awaits is Step.CHUNK
+    assert machine.can_begin
+    machine.begin(two)
+    assert machine.take_output() == (
+        b"MAIL a\r\nRCPT a0\r\nBDAT 3 LAST\r\nx\r\nRSET\r\nMAIL b\r\nRCPT b0\r\nBDAT 3 LAST\r\nx\r\n"
+    )
+    assert not machine.can_begin
+    [ended] = feed(machine, b"250 ok\r\n250 ok\r\n250 taken\r\n")
+    assert isinstance(ended, TransactionEnded)
+    assert ended.transaction is one
+    machine.begin(three)
+    assert machine.take_output() == b"RSET\r\nMAIL c\r\nRCPT c0\r\nDATA\r\n"
+    [ended] = feed(machine, b"250 reset\r\n250 ok\r\n250 ok\r\n554 spam\r\n")
+    assert isinstance(ended, TransactionEnded)
+    assert two.verdict(0) == Reply(554, "", "spam")
+    assert machine.take_output() == b""  # the next one's RSET is on its way already
+    assert feed(machine, b"250 reset\r\n250 ok\r\n250 ok\r\n354 go\r\n") == []
+    assert machine.take_output() == b"x\r\n.\r\n"
+
+
+def test_a_chunk_for_nobody_is_followed_by_a_reset() -> None:
+    machine = greeted()
+    machine.begin(one_flight(recipients=2))
+    machine.take_output()
+    [ended] = feed(machine, b"250 ok\r\n550 no\r\n450 later\r\n503 nobody\r\n")
+    assert isinstance(ended, TransactionEnded)
+    assert [ended.transaction.verdict(place) for place in (0, 1)] == [Reply(550, "", "no"), Reply(450, "", "later")]
+    assert machine.take_output() == b"RSET\r\n"
+    assert not machine.can_begin
+
+
+@pytest.mark.parametrize("reply", [b"500 5.5.1 what?\r\n", b"502 no such command\r\n", b"503 5.5.1 order\r\n"])
+def test_a_peer_that_does_not_know_bdat_is_left_before_anything_else_is_said(reply: bytes) -> None:
+    machine = greeted()
+    one, two = one_flight("a"), one_flight("b")
+    machine.begin(one)
+    machine.begin(two)
+    machine.take_output()
+    [ended] = feed(machine, b"250 ok\r\n250 ok\r\n" + reply + b"500 what?\r\n" * 9)
+    assert isinstance(ended, SessionEnded)
+    assert ended.unfinished == (one, two)
+    assert one.chunk_unknown
+    assert one.verdict(0) is None  # neither delivered nor failed
+    assert not two.chunk_unknown
 
 
 def test_a_content_in_pieces() -> None:
@@ -186,8 +259,9 @@ def at(step: Step) -> ClientMachine:
     if step is Step.AUTH:
         machine.log_in(Login("PLAIN", Secret("alice", b"secret")))
         return machine
-    machine.begin(transaction())
+    machine.begin(one_flight() if step is Step.CHUNK else transaction())
     before = {
+        Step.CHUNK: b"250 ok\r\n250 ok\r\n",
         Step.MAIL: b"",
         Step.RCPT: b"250 ok\r\n",
         Step.DATA: b"250 ok\r\n250 ok\r\n",
@@ -210,6 +284,7 @@ NEXT = {
     Step.RCPT: (Step.DATA, Step.OVER, Step.DATA, Step.DATA),
     Step.DATA: (Step.OVER, Step.FINAL, Step.RSET, Step.RSET),
     Step.FINAL: (Step.IDLE, Step.OVER, Step.IDLE, Step.IDLE),
+    Step.CHUNK: (Step.IDLE, Step.OVER, Step.RSET, Step.RSET),
     Step.RSET: (Step.IDLE, Step.OVER, Step.OVER, Step.OVER),
 }
 
@@ -247,7 +322,7 @@ def test_every_step_can_lose_the_connection(step: Step) -> None:
     [ended] = events(machine)
     assert isinstance(ended, SessionEnded)
     assert ended.step is step
-    assert len(ended.unfinished) == (step in (Step.MAIL, Step.RCPT, Step.DATA, Step.FINAL))
+    assert len(ended.unfinished) == (step in (Step.MAIL, Step.RCPT, Step.DATA, Step.FINAL, Step.CHUNK))
     for unfinished in ended.unfinished:
         assert unfinished.is_untouched == (step is Step.MAIL)
-        assert unfinished.dot_sent == (step is Step.FINAL)
+        assert unfinished.dot_sent == (step in (Step.FINAL, Step.CHUNK))

@@ -3,7 +3,7 @@
 import pytest
 
 from valija.mail.origin import Role
-from valija.smtp.extensions import banner, ehlo_reply, helo_reply
+from valija.smtp.extensions import banner, ehlo_reply, helo_reply, mail_offer
 from valija.smtp.rules import ServerRules, TlsOffer
 
 
@@ -16,6 +16,7 @@ def test_what_is_always_announced() -> None:
     assert sorted(keywords(rules, tls=False)) == [
         "8BITMIME",
         "CHUNKING",
+        "DELIVERBY",
         "DSN",
         "ENHANCEDSTATUSCODES",
         "LIMITS RCPTMAX=7",
@@ -57,6 +58,53 @@ def test_auth_inside_tls_and_never_on_smtpd(role: Role, tls: bool, announced: bo
     rules = ServerRules("mx.example.org", role)
     assert ("AUTH PLAIN LOGIN" in keywords(rules, tls=tls)) == announced
     assert not any(word.startswith("AUTH") for word in keywords(rules, tls=tls, mechanisms=()))
+
+
+@pytest.mark.parametrize("role", ["smtpd", "submission", "submissions"])
+def test_requiretls_inside_tls_and_nowhere_else(role: Role) -> None:
+    rules = ServerRules("mx.example.org", role)
+    assert "REQUIRETLS" in keywords(rules, tls=True)
+    assert "REQUIRETLS" not in keywords(rules, tls=False)
+    assert "REQUIRETLS" in mail_offer(rules, True).parameters
+    assert "REQUIRETLS" not in mail_offer(rules, False).parameters
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_is_for_users_is_announced_to_users(tls: bool) -> None:
+    strangers = keywords(ServerRules("mx.example.org", "smtpd", future_release_limit=3600.0), tls=tls)
+    assert not any(word.split()[0] in ("BINARYMIME", "MT-PRIORITY", "FUTURERELEASE") for word in strangers)
+    rules = ServerRules("mx.example.org", "submissions", future_release_limit=3600.0)
+    users = ehlo_reply(rules, tls, ("PLAIN",), 1_000_000_000.9)
+    assert {"BINARYMIME", "MT-PRIORITY", "FUTURERELEASE 3600 2001-09-09T02:46:40Z"} <= set(users.text.split("\n"))
+
+
+def test_no_time_to_hold_mail_no_announcement() -> None:
+    rules = ServerRules("mx.example.org", "submission", future_release_limit=0.0)
+    assert not any(word.startswith("FUTURERELEASE") for word in keywords(rules, tls=True))
+    assert not mail_offer(rules, True).parameters & {"HOLDFOR", "HOLDUNTIL"}
+
+
+@pytest.mark.parametrize("role", ["smtpd", "submission", "submissions"])
+@pytest.mark.parametrize("tls", [False, True])
+def test_each_parameter_belongs_to_an_announced_extension(role: Role, tls: bool) -> None:
+    rules = ServerRules("mx.example.org", role, future_release_limit=60.0)
+    announced = {word.split()[0] for word in keywords(rules, tls=tls)}
+    homes = {
+        "SIZE": "SIZE",
+        "BODY": "8BITMIME",
+        "SMTPUTF8": "SMTPUTF8",
+        "RET": "DSN",
+        "ENVID": "DSN",
+        "BY": "DELIVERBY",
+        "REQUIRETLS": "REQUIRETLS",
+        "MT-PRIORITY": "MT-PRIORITY",
+        "HOLDFOR": "FUTURERELEASE",
+        "HOLDUNTIL": "FUTURERELEASE",
+    }
+    offer = mail_offer(rules, tls)
+    assert {homes[name] for name in offer.parameters - {"AUTH"}} <= announced
+    assert {name for name, home in homes.items() if home in announced} <= offer.parameters
+    assert offer.binary == ("BINARYMIME" in announced)
 
 
 def test_names() -> None:

@@ -25,6 +25,7 @@ from valija.smtp.events import (
     StartTls,
 )
 from valija.smtp.intake import SWALLOW_LIMIT
+from valija.smtp.rules import BINARY_LIMIT
 from valija.smtp.server import COMMANDS_AT_ONCE, ServerMachine, ServerRules
 
 SMTPD = ServerRules("mail.local.example", "smtpd")
@@ -566,6 +567,56 @@ def test_c018_a_refused_mail_leaves_no_transaction() -> None:
     assert codes(client, b"MAIL FROM:<> FOO=1\r\n") == ["555"]
     assert not client.machine.in_transaction
     assert codes(client, b"MAIL FROM:<>\r\n") == ["250"]
+
+
+def submitting(size_limit: int = 52_428_800) -> MachineClient:
+    client = greeted(ServerRules("mail.local.example", "submissions", size_limit=size_limit))
+    assert codes(client, RIGHT) == ["235"]
+    return client
+
+
+BINARY = b"MAIL FROM:<alice@local.example> BODY=BINARYMIME\r\nRCPT TO:<bob@local.example>\r\n"
+ODD = b"\0\r\n.\r\n\n.\n\r.\r\nMAIL FROM:<>\r\n"
+
+
+def test_a_binary_content_is_passed_on_as_it_is() -> None:
+    client = submitting()
+    octets = BINARY + b"BDAT %d\r\n" % len(ODD) + ODD + b"BDAT 1 LAST\r\n\r"
+    assert codes(client, octets) == ["250"] * 4
+    assert client.messages == [ODD + b"\r"]
+
+
+def test_binary_holds_for_one_transaction() -> None:
+    client = submitting()
+    codes(client, BINARY + b"RSET\r\n" + BINARY + b"BDAT 1 LAST\r\n\n")
+    ordinary = BINARY.replace(b" BODY=BINARYMIME", b"")
+    assert codes(client, ordinary + b"BDAT 3 LAST\r\na\n\0") == ["250", "250", "554"]
+    assert codes(client, BINARY + b"EHLO again\r\n" + ordinary + b"DATA\r\n") == ["250"] * 5 + ["354"]
+    assert codes(client, b"a\nb\r\n.\r\n") == ["554"]
+
+
+def test_data_of_a_binary_content_waits_for_rset() -> None:
+    client = submitting()
+    assert codes(client, BINARY + b"DATA\r\n") == ["250", "250", "503"]
+    assert isinstance(client.events[-1], ContentRefused)
+    assert codes(client, b"BDAT 6 LAST\r\nQUIT\r\nMAIL FROM:<>\r\n") == ["503", "503"]
+    assert codes(client, b"RSET\r\nMAIL FROM:<>\r\n") == ["250", "250"]
+
+
+def test_c010_content_behind_data_of_a_binary_content_is_not_run_as_commands() -> None:
+    client = submitting()
+    assert codes(client, BINARY + b"DATA\r\nMAIL FROM:<evil@local.example>\r\n.\r\n") == ["250", "250", "554"]
+    assert client.machine.closed
+
+
+@pytest.mark.parametrize("limit", [100, 0, 52_428_800])
+def test_a_binary_content_has_a_limit_of_its_own(limit: int) -> None:
+    client = submitting(limit)
+    most = 100 if limit == 100 else BINARY_LIMIT
+    assert client.ask(b"MAIL FROM:<> SIZE=%d BODY=BINARYMIME\r\n" % (most + 1))[0].startswith("552 5.3.4")
+    assert codes(client, BINARY + b"BDAT %d\r\n" % most + b"\n" * most) == ["250", "250", "250"]
+    assert client.ask(b"BDAT 1 LAST\r\n\n") == [str(answers.BINARY_TOO_BIG)]
+    assert client.messages == []
 
 
 def test_c090_smtputf8_holds_for_one_transaction() -> None:

@@ -251,6 +251,9 @@ def _smtp(table: Table, folder: Path, trust_fault: Callable[[str], tuple[str, st
         destination_concurrency_limit=table.read(
             "destination_concurrency_limit", number(1, 10_000), default.destination_concurrency_limit
         ),
+        connection_reuse_count_limit=table.read(
+            "connection_reuse_count_limit", number(0, 1_000_000), default.connection_reuse_count_limit
+        ),
     )
 
 

@@ -27,6 +27,8 @@ def tell(log: Log, job: Job, outcomes: Iterable[Outcome], seconds: float) -> Non
             tls=outcome.channel.value,
             tls_version=tls.version if tls else "",
             cipher=tls.cipher if tls else "",
+            tls_level=outcome.tls_level,
+            tls_source=outcome.tls_source,
             reply=str(outcome.reply),
             seconds=round(seconds, 3),
         )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from valija.mail.endpoint import Endpoint
 from valija.mail.job import Job
 from valija.mail.origin import TlsFacts
 from valija.mail.outcome import Channel, Outcome, State
@@ -26,37 +27,53 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     address: str
     port: int
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where a connection goes."""
+        return Endpoint(self.address, self.port)
+
     def __str__(self) -> str:
         return f"{self.host}[{self.address}]:{self.port}"
 
 
 class Peer(msgspec.Struct, frozen=True, gc=False):
-    """Who is at the other end, and how the channel to it turned out."""
+    """Who is at the other end, how the channel to it turned out, and what was asked of it (see policy/tls)."""
 
     target: Target
     channel: Channel = Channel.NONE
     tls: TlsFacts | None = None
+    tls_level: str = ""
+    tls_source: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """Why a host, or a whole next hop, could not be used. `by_peer`: the reply is the peer's, not our words."""
+    """Why a host, or a whole next hop, could not be used. `by_peer`: the reply is the peer's, not our words.
+
+    `unreached`: none of the addresses that were tried gave a connection; `peer` is the last of them. `partial`: the
+    next hop has other addresses that may be better, and that one attempt had no room for.
+    """
 
     reply: Reply
     peer: Peer | None = None
     by_peer: bool = False
     permanent: bool = False
+    unreached: bool = False
+    partial: bool = False
 
 
 class Attempt:
-    """One attempt at the recipients of a job."""
+    """One attempt at the recipients of a job. `began` is in the loop's time; `user` is who takes turns with others."""
 
-    __slots__ = ("_left", "done", "job", "outcomes")
+    __slots__ = ("_left", "began", "done", "job", "outcomes", "user")
 
     def __init__(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         self.job = job
         self.outcomes: list[Outcome] = []
         self.done: asyncio.Future[list[Outcome]] = loop.create_future()
         self._left = set(job.numbers)
+        self.began = loop.time()
+        origin = job.origin
+        self.user = origin.login or origin.client_address or job.envelope.reverse_path.rpartition("@")[2]
 
     def settle(self, outcome: Outcome) -> None:
         """Record a recipient's outcome; the attempt is done with the last one."""
@@ -72,9 +89,12 @@ class Attempt:
 
 
 class Errand:
-    """Some recipients of an attempt, on their way. `since` is when it began to wait, in the loop's time."""
+    """Some recipients of an attempt, on their way.
 
-    __slots__ = ("attempt", "failure", "numbers", "since", "tried")
+    `since` is when it began to wait, `begun` when its last transaction began, both in the loop's time.
+    """
+
+    __slots__ = ("attempt", "begun", "failure", "numbers", "since", "tried")
 
     def __init__(self, attempt: Attempt, numbers: Sequence[int], tried: frozenset[Target] = frozenset()) -> None:
         self.attempt = attempt
@@ -82,6 +102,7 @@ class Errand:
         self.tried = tried
         self.failure: Failure | None = None
         self.since = 0.0
+        self.begun = 0.0
 
     @property
     def is_abandoned(self) -> bool:
@@ -92,11 +113,32 @@ class Errand:
         """Return an errand for some of the recipients."""
         return Errand(self.attempt, numbers, self.tried)
 
-    def settle(self, number: int, state: State, reply: Reply, peer: Peer, *, dsn_passed_on: bool = False) -> None:
+    def settle(
+        self,
+        number: int,
+        state: State,
+        reply: Reply,
+        peer: Peer,
+        *,
+        dsn_passed_on: bool = False,
+        deliver_by_passed_on: bool = False,
+    ) -> None:
         """Record what the peer said about one recipient."""
         target = peer.target
         self.attempt.settle(
-            Outcome(number, state, reply, target.host, target.address, peer.channel, peer.tls, dsn_passed_on)
+            Outcome(
+                number,
+                state,
+                reply,
+                target.host,
+                target.address,
+                peer.channel,
+                peer.tls,
+                dsn_passed_on,
+                peer.tls_level,
+                peer.tls_source,
+                deliver_by_passed_on=deliver_by_passed_on,
+            )
         )
 
     def fail(self, failure: Failure, numbers: Iterable[int] | None = None) -> None:
@@ -108,5 +150,15 @@ class Errand:
             if peer is not None:
                 remote = peer.target.host if failure.by_peer else ""
                 address = peer.target.address
-                outcome = Outcome(number, state, failure.reply, remote, address, peer.channel, peer.tls)
+                outcome = Outcome(
+                    number,
+                    state,
+                    failure.reply,
+                    remote,
+                    address,
+                    peer.channel,
+                    peer.tls,
+                    tls_level=peer.tls_level,
+                    tls_source=peer.tls_source,
+                )
             self.attempt.settle(outcome)

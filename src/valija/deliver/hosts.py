@@ -1,7 +1,9 @@
 """From a route to the addresses that are tried, in their order (RFC 5321 section 5.1).
 
-    targets = await find_targets(route, surroundings, options)
-    if isinstance(targets, Failure): ...   # nothing to connect to, and why
+    way = await find_way(route, surroundings, options)
+    if isinstance(way, Failure): ...       # nothing to connect to, and why
+    way.targets                            # what to connect to, best first
+    way.hosts["mx1.example.net"]           # what the DNS told of a host
 
 An address that would reach one of our own listeners makes its host ourselves: it and all hosts that are not preferred
 to it are left out, and a domain that leads nowhere else is bounced, not looped. A relayhost never makes mail bounce.
@@ -11,11 +13,14 @@ Known weakness: an address behind a translating router is not recognised as our 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import groupby
 from typing import Final
 
 import msgspec
 
 from valija.deliver.errand import Failure, Target
+from valija.deliver.health import Condition, Health
+from valija.deliver.login import Logins
 from valija.deliver.options import SmtpOptions
 from valija.dns.mx import (
     Addresses,
@@ -37,7 +42,8 @@ _HOSTS_LOOKED_UP: Final = 10
 _ADDRESSES_OF_ONE_AMONG_SEVERAL: Final = 2
 
 
-async def _no_policy(_domain: str) -> StsPolicy | None:
+async def no_sts_policy(_domain: str) -> StsPolicy | None:
+    """Know of no policy: for where none are asked for."""
     return None
 
 
@@ -45,26 +51,49 @@ class Surroundings(msgspec.Struct, frozen=True):
     """Who is asked on the way to a host, and told of it.
 
     `is_own_listener` is given an IP address and a port, `sts_policy` a domain, whose MTA-STS policy it returns, None
-    where it has none. `note_tls` hears how each opening of a session went.
+    where it has none. `note_tls` hears how each opening of a session went. `health` knows which addresses failed of
+    late. `logins` are those that routes may name, None where none are.
     """
 
     resolver: Resolver
     shuffle: Callable[[list[MxHost]], None]
     is_own_name: Callable[[str], bool]
     is_own_listener: Callable[[str, int], bool]
-    sts_policy: Callable[[str], Awaitable[StsPolicy | None]] = _no_policy
+    sts_policy: Callable[[str], Awaitable[StsPolicy | None]] = no_sts_policy
     note_tls: Callable[[TlsResult], None] = lambda _: None
+    health: Health = msgspec.field(default_factory=Health)
+    logins: Logins | None = None
 
 
-async def find_targets(route: Route, ask: Surroundings, options: SmtpOptions) -> list[Target] | Failure:
-    """Return what to connect to, best first; never an empty list."""
-    targets = await _find(route, ask, options)
-    if isinstance(targets, Failure) and targets.permanent and route.is_relayhost:
-        return Failure(Reply(451, "4.4.4", f"The relayhost {route.next_hop} can't be used: {targets.reply.text}"))
-    return targets
+class KnownHost(msgspec.Struct, frozen=True, gc=False):
+    """What the DNS told of a host. `mx_authentic`: DNSSEC vouches for the answer that named it."""
+
+    addresses: Addresses
+    mx_authentic: bool
 
 
-async def _find(route: Route, ask: Surroundings, options: SmtpOptions) -> list[Target] | Failure:
+class Way(msgspec.Struct, frozen=True, gc=False):
+    """What to connect to, best first, never nothing; and its hosts by name.
+
+    `alias_of` is where the next hop's own CNAMEs led, `""` where it has none. `is_partial`: there are more addresses,
+    and not all of those are suspect.
+    """
+
+    targets: list[Target]
+    hosts: dict[str, KnownHost]
+    alias_of: str = ""
+    is_partial: bool = False
+
+
+async def find_way(route: Route, ask: Surroundings, options: SmtpOptions) -> Way | Failure:
+    """Return what to connect to, or why there is nothing."""
+    way = await _find(route, ask, options)
+    if isinstance(way, Failure) and way.permanent and route.is_relayhost:
+        return Failure(Reply(451, "4.4.4", f"The relayhost {route.next_hop} can't be used: {way.reply.text}"))
+    return way
+
+
+async def _find(route: Route, ask: Surroundings, options: SmtpOptions) -> Way | Failure:
     port = route.port or options.port
     found = await _hosts(route, ask)
     if found.refusal is not None:
@@ -74,8 +103,14 @@ async def _find(route: Route, ask: Surroundings, options: SmtpOptions) -> list[T
     nearer = _nearer_than_ourselves(list(zip(hosts, addresses, strict=True)), port, ask)
     if not nearer:
         return _leads_back(route)
-    targets = _in_turn(nearer, port, options.mx_address_limit)
-    return targets or _no_address(route, addresses)
+    everything = [Target(host.name, address, port) for host, those in nearer for address in those.addresses]
+    if not everything:
+        return _no_address(route, addresses)
+    condition = _condition(ask.health)
+    targets = _in_turn(everything, options.mx_address_limit, condition)
+    known = {host.name: KnownHost(those, host.authentic) for host, those in nearer}
+    left_out = set(everything).difference(targets)
+    return Way(targets, known, found.alias_of, any(condition(each) is not Condition.SUSPECT for each in left_out))
 
 
 async def _hosts(route: Route, ask: Surroundings) -> MxHosts:
@@ -95,11 +130,22 @@ def _nearer_than_ourselves(
     return [(host, those) for host, those in found if not own or host.preference < min(own)]
 
 
-def _in_turn(found: list[tuple[MxHost, Addresses]], port: int, limit: int) -> list[Target]:
-    """Return the first addresses of each host: one with very many must not hide the next host."""
-    each = limit if len(found) == 1 else min(limit, _ADDRESSES_OF_ONE_AMONG_SEVERAL)
-    targets = [Target(host.name, address, port) for host, those in found for address in those.addresses[:each]]
-    return targets[:limit]
+def _condition(health: Health) -> Callable[[Target], Condition]:
+    now = asyncio.get_running_loop().time()
+    return lambda target: health.condition(target.endpoint, now)
+
+
+def _in_turn(everything: list[Target], limit: int, condition: Callable[[Target], Condition]) -> list[Target]:
+    """Return the first addresses of each host: one with very many must not hide the next host.
+
+    Suspects come last, so that they can't hide a host that lives either, however much they are preferred to it. Of the
+    unproven one has its own place: an attempt is to find out about one, and not to wait for all of them.
+    """
+    hosts = [list(group) for _, group in groupby(everything, key=lambda target: target.host)]
+    each = limit if len(hosts) == 1 else min(limit, _ADDRESSES_OF_ONE_AMONG_SEVERAL)
+    targets = [target for own in hosts for target in sorted(own, key=condition)[:each]]
+    probed = next((target for target in targets if condition(target) is Condition.UNPROVEN), None)
+    return sorted(targets, key=lambda target: Condition.GOOD if target is probed else condition(target))[:limit]
 
 
 def _leads_back(route: Route) -> Failure:

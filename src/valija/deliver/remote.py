@@ -7,17 +7,20 @@
 Connections are shared between jobs with equal routes: see deliver/pool. Hosts are looked up for each new connection, so
 that changed DNS is seen with the next one.
 
-Known weaknesses: no memory of dead hosts and no pacing by what a destination answers; the number of connections is
-limited per destination only.
+What is learnt of next hops and of the operators of their hosts is kept in `memory`, which may be shared with an agent
+that takes over. The limit of connections is per operator, and for this process.
 """
 
 import asyncio
+import time
 from typing import Final
 
 from valija.deliver.attempt_log import tell
+from valija.deliver.census import Row, census
 from valija.deliver.connect import Connector
 from valija.deliver.errand import Attempt, Errand
 from valija.deliver.hosts import Surroundings
+from valija.deliver.memory import Memory
 from valija.deliver.options import SmtpOptions
 from valija.deliver.pool import Destination
 from valija.deliver.session import Read
@@ -32,9 +35,17 @@ class RemoteAgent:
     """Sends by SMTP. `read` yields a large content piece by piece (see queue/spool). Made within a running loop."""
 
     def __init__(
-        self, options: SmtpOptions, surroundings: Surroundings, hostname: str, *, read: Read, log: Log
+        self,
+        options: SmtpOptions,
+        surroundings: Surroundings,
+        hostname: str,
+        *,
+        read: Read,
+        log: Log,
+        memory: Memory | None = None,
     ) -> None:
-        self._options = options
+        self._memory = memory or Memory(options.destination_concurrency_limit)
+        self._health = surroundings.health
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._connector = Connector(options, surroundings, hostname, read, log)
@@ -47,6 +58,7 @@ class RemoteAgent:
         attempt = Attempt(job, self._loop)
         self._destination(job.route).submit(Errand(attempt, job.numbers))
         outcomes = await attempt.done
+        self._memory.standings.of(job.route).count(outcomes)
         tell(self._log, job, outcomes, self._loop.time() - began)
         return outcomes
 
@@ -61,10 +73,17 @@ class RemoteAgent:
             self._sweeper.cancel()
             self._sweeper = None
 
+    def census(self, name: str) -> list[Row]:
+        """Return how mail fares at each next hop, or at the one called `name`: see deliver/census."""
+        now = self._loop.time()
+        return census(self._memory, self._destinations, self._health, name=name, now=now, epoch=time.time())
+
     def _destination(self, route: Route) -> Destination:
         destination = self._destinations.get(route)
         if destination is None:
-            destination = Destination(route, self._connector, self._options, self._log)
+            memory = self._memory
+            standing = memory.standings.of(route)
+            destination = Destination(route, self._connector, memory.operators, standing, self._log)
             self._destinations[route] = destination
             if self._sweeper is None:
                 self._sweeper = self._loop.call_later(SWEEP_INTERVAL, self._sweep)
@@ -79,6 +98,7 @@ class RemoteAgent:
         for route, destination in list(self._destinations.items()):
             destination.sweep(now)
             if destination.is_unused:
+                destination.forget()
                 del self._destinations[route]
         if not (self._destinations or self._connector.sessions):
             self._sweeper.cancel()

@@ -13,28 +13,34 @@ content count as progress, so that a dripping peer is not waited for any longer.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+import msgspec
+
+from valija.deliver.chunk_faults import ChunkFaults
 from valija.deliver.errand import Errand, Failure, Peer, Target
 from valija.deliver.options import SmtpOptions, time_limits
-from valija.deliver.verdicts import refuse_internationalised, settle_decided
+from valija.deliver.verdicts import may_have_taken, refuse_unfit, settle_decided
 from valija.logs import Log
 from valija.mail.content import Content
 from valija.mail.outcome import Channel
 from valija.mail.reply import Reply
 from valija.smtp.client import ClientMachine
 from valija.smtp.client_events import ClientEvent, ContentWanted, SessionEnded, Step, TransactionEnded
+from valija.smtp.client_login import Login
 from valija.smtp.client_transaction import Transaction, plan
 from valija.tls.contexts import tls_facts
-from valija.tls.starttls import start_tls
+from valija.tls.starttls import TlsFailed, start_tls
 
 if TYPE_CHECKING:
     import ssl
 
 Read = Callable[[Content], Iterator[bytes]]
 
+_SERVICE_CLOSING: Final = 421
 _OUR_FAULT: Final = Reply(451, "4.3.0", "Local error while sending, it will be tried again")
 
 
@@ -45,10 +51,26 @@ class Work(Protocol):
         """Return the next errand, None if none is waiting."""
 
     def put_back(self, errand: Errand) -> None:
-        """Take an errand back, to be served next."""
+        """Take an errand back, to be served when its message has its turn."""
 
-    def is_idle(self, session: "Session") -> None:
-        """Hear that the session has nothing to do: `session.wake` makes it look again."""
+    def may_rest(self, session: "Session") -> bool:
+        """Hear that the session has nothing to do: `session.wake` makes it look again. False: it is to end."""
+
+    def must_leave(self, session: "Session") -> bool:
+        """Whether the session is to take nothing more."""
+
+    @property
+    def recipient_limit(self) -> int:
+        """How many recipients the next hop takes in a transaction, 0 where that is not known."""
+
+    def took_only(self, recipients: int) -> None:
+        """Hear that the peer had enough after so many recipients of a transaction."""
+
+    def concluded(self, errand: Errand, transaction: Transaction) -> None:
+        """Hear of a transaction to which all replies came."""
+
+    def throttled(self, errand: Errand, failure: Failure, begun: float) -> None:
+        """Take an errand back that was refused by 421 in place of being taken."""
 
 
 class Session(asyncio.Protocol):
@@ -63,6 +85,7 @@ class Session(asyncio.Protocol):
         read: Read,
         registry: "set[Session]",
         log: Log,
+        chunk_faults: ChunkFaults | None = None,
     ) -> None:
         self.target = target
         self.peer = Peer(target)
@@ -80,10 +103,13 @@ class Session(asyncio.Protocol):
         self._carried: deque[tuple[Errand, Transaction]] = deque()
         self._ended: asyncio.Future[Errand | None] | None = None
         self._leftover: Errand | None = None
+        self._first: Errand | None = None  # what the session was opened for
         self._feeder: asyncio.Task[None] | None = None
         self._room: asyncio.Future[None] | None = None  # pending while the peer takes no more octets
         self._recipient_limit = options.destination_recipient_limit
         self._leaving = False
+        self._timed_out = False
+        self._chunk_faults = chunk_faults or ChunkFaults()
         self.deadline = self._opened + self._limits[Step.BANNER]
 
     # What the loop tells
@@ -135,8 +161,27 @@ class Session(asyncio.Protocol):
         self._flush()
         self._progress()
 
-    async def take_up_tls(self, context: "ssl.SSLContext", server_hostname: str, *, verified: bool) -> None:
-        """Do the handshake and say EHLO once more. Raises TlsFailed."""
+    def log_in(self, login: Login) -> None:
+        """Send AUTH; LoggedIn, LoginRefused or SessionEnded is the next event."""
+        self.machine.log_in(login)
+        self._flush()
+        self._progress()
+
+    async def take_up_tls(
+        self,
+        context: "ssl.SSLContext",
+        server_hostname: str,
+        check: "Callable[[ssl.SSLObject], None]",
+        *,
+        channel: Channel,
+        first: bool = False,
+    ) -> None:
+        """Do the handshake and say EHLO once more; `first`, TLS comes before the banner, and that is waited for.
+
+        `check` looks at the peer's certificate before anything is said inside. Raises TlsFailed, and what `check` does.
+        """
+        if first and self.machine.ended:
+            raise TlsFailed("the peer spoke in clear where TLS comes first")
         self.deadline = float("inf")  # start_tls has its own
         self.transport = await start_tls(
             self.transport,
@@ -146,9 +191,12 @@ class Session(asyncio.Protocol):
             server_hostname=server_hostname,
             timeout=self._options.starttls_timeout,
         )
-        channel = Channel.VERIFIED if verified else Channel.ENCRYPTED
-        self.peer = Peer(self.target, channel, tls_facts(self.transport))
-        self.machine.tls_started()
+        check(self.transport.get_extra_info("ssl_object"))
+        self.peer = msgspec.structs.replace(self.peer, channel=channel, tls=tls_facts(self.transport))
+        if first:
+            self.machine.tls_came_first()
+        else:
+            self.machine.tls_started()
         self._flush()
         self._progress()
 
@@ -160,11 +208,10 @@ class Session(asyncio.Protocol):
             return self._turn_away(errand or work.take())
         self._ended = self._loop.create_future()
         self._work = work
-        rcpt_max = self.machine.capabilities.rcpt_max
-        if rcpt_max:
-            self._recipient_limit = min(self._recipient_limit, rcpt_max)
-        if errand is not None:
-            work.put_back(errand)
+        for limit in (self.machine.capabilities.rcpt_max, work.recipient_limit):
+            if limit:
+                self._recipient_limit = min(self._recipient_limit, limit)
+        self._first = errand
         self.wake()
         return await self._ended
 
@@ -178,6 +225,11 @@ class Session(asyncio.Protocol):
         """Look for an errand."""
         self._advance()
         self._progress()
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether it waits for an errand."""
+        return self._work is not None and self.machine.is_idle
 
     def leave(self) -> None:
         """Take nothing more, and end as soon as nothing is under way."""
@@ -198,6 +250,7 @@ class Session(asyncio.Protocol):
             self._leaving = True
             self._advance()
         else:
+            self._timed_out = True
             self._give_up(f"{self.target} took too long: waited for {self.machine.awaits}")
 
     # Steps
@@ -261,19 +314,28 @@ class Session(asyncio.Protocol):
 
     def _take_next(self, work: Work) -> None:
         machine = self.machine
-        if not (self._leaving or self._is_old()):
-            while machine.can_begin and (errand := work.take()) is not None:
+        if not (self._leaving or self._is_old() or work.must_leave(self)):
+            while machine.can_begin and (errand := self._next(work)) is not None:
                 self._try_to_begin(errand, work)
-            if machine.is_idle and not machine.is_exhausted:
-                work.is_idle(self)
+            if machine.is_idle and not machine.is_exhausted and not self._is_old() and work.may_rest(self):
                 return
         if machine.is_idle:
             machine.quit()
             self._advance()
 
+    def _next(self, work: Work) -> Errand | None:
+        if self._first is not None:
+            errand, self._first = self._first, None
+            return errand
+        return None if self._is_old() else work.take()
+
     def _is_old(self) -> bool:
         """Whether the session has been reused long enough. Its first errand is carried however long opening it took."""
-        return self.machine.begun > 0 and self._loop.time() > self._opened + self._options.connection_reuse_time_limit
+        begun, options = self.machine.begun, self._options
+        if not begun:
+            return False
+        is_used_up = 0 < options.connection_reuse_count_limit <= begun
+        return is_used_up or self._loop.time() > self._opened + options.connection_reuse_time_limit
 
     def _try_to_begin(self, errand: Errand, work: Work) -> None:
         try:
@@ -285,26 +347,41 @@ class Session(asyncio.Protocol):
     def _begin(self, errand: Errand, work: Work) -> None:
         job = errand.attempt.job
         capabilities = self.machine.capabilities
-        if not capabilities.smtputf8:
-            refuse_internationalised(errand, self.peer)
+        now = time.time()
+        refuse_unfit(errand, self.peer, capabilities, now)
         if len(errand.numbers) > self._recipient_limit:
             work.put_back(errand.part(errand.numbers[self._recipient_limit :]))
             errand.numbers = errand.numbers[: self._recipient_limit]
         if not errand.numbers:
             return
         recipients = [job.envelope.recipients[number] for number in errand.numbers]
-        transaction = plan(job.envelope, recipients, job.content, capabilities)
+        chunks = not self._chunk_faults.avoids(self.target, self._loop.time())
+        transaction = plan(job.envelope, recipients, job.content, capabilities, now=now, chunks=chunks)
         self._carried.append((errand, transaction))
+        errand.begun = self._loop.time()
         self.machine.begin(transaction)
 
     # Ends
 
     def _on_transaction_ended(self, transaction: Transaction) -> None:
         errand, _ = self._carried[0]
+        work, final = self._work, transaction.final_reply
+        is_closing = final is not None and final.code == _SERVICE_CLOSING
+        if is_closing:
+            transaction.final_reply = None  # it says "not now" to all, rather than a verdict on each
         settle_decided(errand, transaction, self.peer)
         self._carried.popleft()
-        if errand.numbers and self._work is not None:
-            self._work.put_back(errand)
+        if work is None:
+            return
+        if final is not None and is_closing:
+            if errand.numbers:
+                work.throttled(errand, Failure(final, self.peer, by_peer=True), errand.begun)
+            return
+        work.concluded(errand, transaction)
+        if errand.numbers:
+            self._recipient_limit = sum(reply.is_positive for reply in transaction.rcpt_replies)
+            work.took_only(self._recipient_limit)
+            work.put_back(errand)
 
     def _on_session_ended(self, event: SessionEnded) -> None:
         failure = Failure(event.reply, self.peer, event.by_peer)
@@ -312,18 +389,31 @@ class Session(asyncio.Protocol):
         for transaction in event.unfinished:
             errand, _ = self._carried[0]
             settle_decided(errand, transaction, self.peer)
-            if errand.numbers and transaction.dot_sent:
+            stale = reused and transaction.is_untouched
+            if transaction.chunk_unknown or (transaction.is_chunk and not (stale or event.by_peer)):
+                self._chunk_faults.note(self.target, self._loop.time())
+            if errand.numbers and may_have_taken(transaction, by_peer=event.by_peer, silent=self._timed_out):
                 self._defer_doubtful(errand, failure)
             elif errand.numbers:
-                # A connection that had grown stale says nothing about its host (C086).
-                if not (reused and transaction.is_untouched):
+                # Neither a connection that had grown stale says anything about its host (C086), nor BDAT about DATA.
+                if not (stale or transaction.chunk_unknown):
                     errand.tried |= {self.target}
                 errand.failure = failure
-                self._leftover = errand
+                self._leave_over(errand)
             self._carried.popleft()
         if self._feeder is not None:
             self._feeder.cancel()
+        if self._first is not None:
+            self._leave_over(self._first)
+            self._first = None
         self._resolve(event)
+
+    def _leave_over(self, errand: Errand) -> None:
+        """Have an errand tried elsewhere; there can be two where both had been sent ahead of the replies."""
+        if self._leftover is None:
+            self._leftover = errand
+        elif self._work is not None:
+            self._work.put_back(errand)
 
     def _defer_doubtful(self, errand: Errand, failure: Failure) -> None:
         """The final dot was sent and not answered: the peer may have the message all the same (RFC 1047, C085)."""

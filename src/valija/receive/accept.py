@@ -4,12 +4,18 @@
 
 What is decided about the content is decided by pure functions of content/ and policy/; what is done in between is in
 the order of DESIGN's way of a message. The incoming content is kept by the queue or discarded, whatever happens.
+
+A binary content is converted first, in a thread, one at a time: what is checked, signed and stored has lines.
 """
+
+import asyncio
+from datetime import UTC, datetime
 
 import msgspec
 
 from valija.content.dkim import sign
 from valija.content.submission import author_addresses, check_once, fix_up
+from valija.content.tls_required import waives_tls
 from valija.content.trace import check_hops, received_field
 from valija.mail.address import domain_of
 from valija.mail.envelope import Envelope, Recipient
@@ -18,6 +24,7 @@ from valija.mail.origin import Origin
 from valija.mail.reply import Reply
 from valija.policy.identity import check_from
 from valija.queue.store import NewMessage, QueueFull
+from valija.receive.binary import IncomingBinary
 from valija.receive.incoming import IncomingContent
 from valija.receive.site import Site
 
@@ -28,16 +35,28 @@ _NO_QUEUE = Reply(451, "4.3.0", "The message could not be queued, try again late
 async def accept(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> Reply:
     """Return the reply to the end of a content: 250 once it is durably queued, or why it is not."""
     try:
+        if isinstance(incoming, IncomingBinary):
+            return await _accept_binary(site, envelope, origin, incoming)
         return await _accept(site, envelope, origin, incoming)
     finally:
         incoming.discard()
 
 
+async def _accept_binary(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingBinary) -> Reply:
+    if incoming.write_error is not None:
+        return _no_room(site, incoming)
+    async with site.converting:
+        content = await asyncio.to_thread(incoming.converted, site.size_limit)
+    if isinstance(content, Reply):
+        _log_refusal(site, envelope, origin, content)
+        return content
+    return await accept(site, envelope, origin, content)
+
+
 async def _accept(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> Reply:
     incoming.finish()
     if incoming.write_error is not None:
-        site.log.error("content could not be written", reason=str(incoming.write_error))
-        return _NO_ROOM
+        return _no_room(site, incoming)
     header = _prepare_header(site, envelope, origin, incoming)
     if isinstance(header, Reply):
         _log_refusal(site, envelope, origin, header)
@@ -53,6 +72,11 @@ async def _accept(site: Site, envelope: Envelope, origin: Origin, incoming: Inco
         return _NO_QUEUE
     _log_acceptance(site, queue_id, message)
     return Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
+
+
+def _no_room(site: Site, incoming: IncomingContent) -> Reply:
+    site.log.error("content could not be written", reason=str(incoming.write_error))
+    return _NO_ROOM
 
 
 def _prepare_header(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> bytes | Reply:
@@ -97,11 +121,19 @@ def _compose(
 ) -> tuple[QueueId, NewMessage]:
     """Return the message as it is queued, and its id: aliases followed, trace field and signatures on top."""
     queue_id = site.queue.new_id()
-    trace = received_field(origin, hostname=site.hostname, queue_id=queue_id, recipients=envelope.recipients)
+    trace = received_field(
+        origin,
+        hostname=site.hostname,
+        queue_id=queue_id,
+        recipients=envelope.recipients,
+        priority=envelope.priority,
+    )
     signatures = _signatures(site, incoming, header, origin.received_at)
     recipients = _expand(site, envelope.recipients)
     if recipients != envelope.recipients:
         envelope = msgspec.structs.replace(envelope, recipients=recipients)
+    if not envelope.require_tls and waives_tls(header):  # RFC 8689 section 4.1
+        envelope = msgspec.structs.replace(envelope, tls_optional=True)
     return queue_id, NewMessage(envelope, incoming.take(trace + signatures + header), origin)
 
 
@@ -151,7 +183,25 @@ def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:
         cipher=origin.tls.cipher if origin.tls else "",
         login=origin.login,
         rule=origin.rule,
+        **_requests(envelope),
     )
+
+
+def _requests(envelope: Envelope) -> dict[str, object]:
+    """Return what the sender asked for, for the log (RFC 6710 section 4.1 wants the priority there)."""
+    if not (envelope.tls_demand or envelope.hold_until or envelope.deliver_by or envelope.priority):
+        return {}
+    told = {
+        "tls_demand": envelope.tls_demand,
+        "hold_until": _date_time(envelope.hold_until),
+        "deliver_by": _date_time(envelope.deliver_by.until if envelope.deliver_by else 0.0),
+        "priority": envelope.priority,
+    }
+    return {key: value for key, value in told.items() if value}
+
+
+def _date_time(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else ""
 
 
 def _log_refusal(site: Site, envelope: Envelope, origin: Origin, reply: Reply) -> None:

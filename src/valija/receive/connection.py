@@ -96,7 +96,9 @@ class Connection(asyncio.Protocol):
         listener = self._listener
         tls_first = listener.site.role == "submissions"
         self.session = Session(listener.site, peer_of(transport, with_own_end=listener.site.takes_logins))
-        self.machine = ServerMachine(listener.rules, tls_active=tls_first, mechanisms=self.session.mechanisms)
+        self.machine = ServerMachine(
+            listener.rules, tls_active=tls_first, mechanisms=self.session.mechanisms, clock=listener.site.clock
+        )
         self.session.machine = self.machine
         refusal = listener.admit(self)
         if tls_first and refusal:

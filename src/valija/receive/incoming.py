@@ -66,10 +66,7 @@ class IncomingContent:
 
     def take(self, header: bytes) -> Content:
         """Return the content with `header` in the place of its own."""
-        if self._file is None:
-            return Content.of(b"".join((header, b"\r\n", self._body)))
-        file, self._file = self._file, None
-        return file.finish(header + b"\r\n")
+        return self._behind(header + b"\r\n")
 
     def discard(self) -> None:
         """Let go of everything."""
@@ -77,6 +74,12 @@ class IncomingContent:
         if self._file is not None:
             self._file.discard()
             self._file = None
+
+    def _behind(self, head: bytes) -> Content:
+        if self._file is None:
+            return Content.of(head + self._body)
+        file, self._file = self._file, None
+        return file.finish(head)
 
     def _add_body(self, data: bytes) -> None:
         if not data or self.write_error is not None:

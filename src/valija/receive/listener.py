@@ -57,6 +57,7 @@ class Listener:
             recipient_limit=site.options.recipient_limit,
             tls=_TLS_RULE[site.options.tls_security_level],  # type: ignore[arg-type]  # the table's values are the rule's
             error_limit=site.options.error_limit,
+            future_release_limit=site.options.request_limits.longest_hold,
         )
 
     async def serve(self, sockets: Iterable[socket.socket]) -> None:

@@ -30,7 +30,9 @@ from valija.mail.origin import Origin, TlsFacts
 from valija.mail.reply import Reply
 from valija.policy.identity import check_envelope
 from valija.policy.relay import Allowed, decide
+from valija.policy.requests import Granted, grant
 from valija.receive.accept import accept
+from valija.receive.binary import IncomingBinary
 from valija.receive.incoming import IncomingContent
 from valija.receive.site import Site
 from valija.smtp.events import (
@@ -48,6 +50,7 @@ from valija.smtp.events import (
     Rcpt,
     Reset,
 )
+from valija.smtp.requests import Requests
 from valija.smtp.server import ServerMachine
 from valija.tls.channel import TlsChannel
 
@@ -81,6 +84,7 @@ class Session:
 
     __slots__ = (
         "_exchange",
+        "_granted",
         "_mail",
         "_messages",
         "_recipients",
@@ -110,6 +114,7 @@ class Session:
         self.incoming: IncomingContent | None = None
         self._exchange: Exchange | None = None
         self._mail: Mail | None = None
+        self._granted: Granted | None = None
         self._recipients: list[Recipient] = []
         self._rules: list[str] = []
         self._messages = 0
@@ -199,7 +204,15 @@ class Session:
             if refusal:
                 return refusal
         self._mail = event
-        return _SENDER_OK
+        return _SENDER_OK if event.requests is None else self._grant(event.requests)
+
+    def _grant(self, requests: Requests) -> Reply:
+        granted = grant(requests, self.site.clock(), self.site.options.request_limits)
+        if isinstance(granted, Reply):
+            self._mail = None
+            return granted
+        self._granted = granted
+        return granted.reply or _SENDER_OK
 
     def _check_sender(self, reverse_path: str) -> Reply | None:
         site = self.site
@@ -231,7 +244,9 @@ class Session:
     # Content
 
     def _on_data(self, _: Data) -> Answer:
-        self.incoming = IncomingContent(self.site.spool, hashes_body=self._may_be_signed())
+        assert self._mail is not None
+        kind = IncomingBinary if self._mail.body == "BINARYMIME" else IncomingContent
+        self.incoming = kind(self.site.spool, hashes_body=self._may_be_signed())
         return _GO_ON
 
     def _may_be_signed(self) -> bool:
@@ -249,8 +264,7 @@ class Session:
         incoming, mail = self.incoming, self._mail
         assert incoming is not None
         assert mail is not None
-        recipients = tuple(self._recipients)
-        envelope = Envelope(mail.reverse_path, recipients, mail.body, mail.smtputf8, mail.ret, mail.envid)
+        envelope = self._envelope(mail)
         self.incoming = None  # the content belongs to the acceptance now, which keeps or discards it
         self.is_committing = True
         try:
@@ -260,6 +274,13 @@ class Session:
             self._drop_transaction()
         self._messages += reply.is_positive
         return reply
+
+    def _envelope(self, mail: Mail) -> Envelope:
+        # A binary content is converted before it is stored, and parts of it may be 8bit then.
+        body = "8BITMIME" if mail.body == "BINARYMIME" else mail.body
+        recipients = tuple(self._recipients)
+        envelope = Envelope(mail.reverse_path, recipients, body, mail.smtputf8, mail.ret, mail.envid)
+        return envelope if self._granted is None else self._granted.applied_to(envelope)
 
     def _origin(self, smtputf8: bool) -> Origin:
         return Origin(
@@ -286,7 +307,7 @@ class Session:
         self._drop_transaction()
 
     def _drop_transaction(self) -> None:
-        self._mail = None
+        self._mail = self._granted = None
         self._recipients = []
         self._rules = []
         if self.incoming is not None:

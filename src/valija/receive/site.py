@@ -3,8 +3,9 @@
 A reload makes a new Site; sessions that are open keep the one they began with.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from valija.auth.backend import AuthBackend
@@ -69,6 +70,7 @@ class Site:
     clock: Callable[[], float]
     unique: Callable[[], str]
     log: Log
+    converting: asyncio.Lock = field(default_factory=asyncio.Lock)  # a binary content: it takes much memory
 
     @property
     def takes_logins(self) -> bool:

@@ -16,6 +16,9 @@ The rules of the state machine:
 - Replies to MAIL, RCPT, DATA and the final dot belong to the oldest open transaction. With PIPELINING all commands of a
   transaction leave at once, and the next transaction may begin as soon as the final dot is on its way: dot and next
   MAIL leave in one write (RFC 2920 section 3.1). Without it each command waits for the reply to the one before.
+- With CHUNKING a small content leaves with its commands, in one flight. A BDAT that fails leaves the peer in a state
+  that only RSET ends (RFC 3030 section 2): what is begun before its reply has RSET in front of it. A peer that calls
+  BDAT unknown although it had recipients may have taken the content for commands: the session ends.
 - 354 although no recipient was taken: a lone dot, its reply ignored. A transaction that was refused before its
   content is followed by RSET, and nothing is begun before that is answered.
 - 421 ends the session wherever it comes; only as the reply to a final dot it is a verdict as well.
@@ -24,12 +27,12 @@ The rules of the state machine:
 The same octets give the same events however they are cut, and no octets raise. Only `begin` and `send` raise (Unclean,
 by a fault of ours), before anything of the fault has left.
 
-Known weaknesses: CHUNKING is understood but not used. A peer that closes right behind a 250 while a further transaction
-is on its way to it may reset the connection and destroy its own reply: the message is then sent again.
+Known weakness: a peer that closes right behind a 250 while a further transaction is on its way to it may reset the
+connection and destroy its own reply: the message is then sent again.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from valija.mail.reply import Reply
@@ -50,15 +53,22 @@ from valija.smtp.client_transaction import Transaction
 from valija.smtp.replies import ReplyParser, Unreadable
 
 _SERVICE_CLOSING: Final = 421
+_NOT_UNDERSTOOD: Final = range(500, 505)  # RFC 5321 section 4.2.2: it is the command that is wrong
+_CONTENT_ENDS: Final = (Step.FINAL, Step.CHUNK)
+_BEFORE_CONTENT: Final = (Step.MAIL, Step.RCPT)
 
 
 class ClientMachine:
-    """One session. `hostname` is what we call ourselves."""
+    """One session. `hostname` is what we call ourselves; `ignored_keywords` of EHLO count as not announced.
+
+    With `tls_first` TLS has to come before the banner (RFC 8314 section 3): `tls_came_first` tells that it is there.
+    """
 
     __slots__ = (
         "_awaited",
         "_events",
         "_hostname",
+        "_ignored_keywords",
         "_login",
         "_open",
         "_output",
@@ -73,12 +83,13 @@ class ClientMachine:
         "tls_active",
     )
 
-    def __init__(self, hostname: str) -> None:
+    def __init__(self, hostname: str, *, ignored_keywords: Collection[str] = (), tls_first: bool = False) -> None:
         self._hostname = hostname
+        self._ignored_keywords = ignored_keywords
         self._parser = ReplyParser()
         self._output: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
-        self._awaited: deque[Step] = deque((Step.BANNER,))
+        self._awaited: deque[Step] = deque((Step.HANDSHAKE if tls_first else Step.BANNER,))
         self._open: deque[Transaction] = deque()
         self._unsent: deque[bytes] = deque()  # commands that wait for the reply to the one before
         self._login: Login | None = None  # under way
@@ -122,7 +133,9 @@ class ClientMachine:
         if self.ended:
             return Step.OVER
         if self._awaited:
-            return self._awaited[0]
+            step = self._awaited[0]
+            # A peer may keep its replies back until it has read the whole flight.
+            return Step.CHUNK if step in _BEFORE_CONTENT and self._open[0].is_chunk else step
         return Step.CONTENT if self._stuffing is not None else Step.IDLE
 
     # What the driver decides
@@ -137,6 +150,11 @@ class ClientMachine:
         self.tls_active = True
         self.capabilities = Capabilities()
         self._hello()
+
+    def tls_came_first(self) -> None:
+        """The handshake is done, and the banner is awaited inside TLS."""
+        self._awaited = deque((Step.BANNER,))
+        self.tls_active = True
 
     def log_in(self, login: Login) -> None:
         """Ask to be let in, in an idle session after Ready: LoggedIn or LoginRefused comes of it (RFC 4954)."""
@@ -167,11 +185,16 @@ class ClientMachine:
         """Begin a transaction; `can_begin` holds."""
         assert self.can_begin
         self.begun += 1
+        if self._open and self._open[0].is_chunk:
+            self._send(b"RSET\r\n", Step.RSET)
         self._open.append(transaction)
         commands = transaction.commands
         if self.capabilities.pipelining:
             self._output += commands
-            self._awaited += (Step.MAIL, *(Step.RCPT,) * (len(commands) - 2), Step.DATA)
+            last = Step.CHUNK if transaction.is_chunk else Step.DATA
+            self._awaited += (Step.MAIL, *(Step.RCPT,) * (len(commands) - 2), last)
+            if transaction.is_chunk:
+                self._send_chunk(transaction)
         else:
             self._unsent.extend(commands[1:])
             self._send(commands[0], Step.MAIL)
@@ -214,7 +237,7 @@ class ClientMachine:
             self._cannot_understand(reply.why)
         elif not self._awaited:
             self._take_unasked(reply)
-        elif reply.code == _SERVICE_CLOSING and self._awaited[0] is not Step.FINAL:
+        elif reply.code == _SERVICE_CLOSING and self._awaited[0] not in _CONTENT_ENDS:
             self.end(reply, by_peer=True)
         else:
             _ON_REPLY[self._awaited.popleft()](self, reply)
@@ -244,7 +267,7 @@ class ClientMachine:
         if reply.is_permanent:
             self._send(f"HELO {self._hostname}\r\n".encode(), Step.HELO)
         elif reply.code // 100 == 2:
-            self.capabilities = read_capabilities(reply.text)
+            self.capabilities = read_capabilities(reply.text, self._ignored_keywords)
             self._events.append(Ready(self.capabilities))
         else:
             self._refused(reply)
@@ -332,6 +355,22 @@ class ClientMachine:
         if reply.code == _SERVICE_CLOSING:
             self.end(reply, by_peer=True)
 
+    def _on_chunk(self, reply: Reply) -> None:
+        transaction = self._open[0]
+        if reply.code // 100 == 3:
+            self._cannot_understand(f"{reply.code} to BDAT")
+            return
+        if transaction.has_recipients and reply.code in _NOT_UNDERSTOOD:
+            transaction.chunk_unknown = True
+            self.end(reply, by_peer=True)
+            return
+        transaction.final_reply = reply
+        if not reply.is_positive and not (self._awaited and self._awaited[0] is Step.RSET):
+            self._send(b"RSET\r\n", Step.RSET)
+        self._ended(transaction)
+        if reply.code == _SERVICE_CLOSING:
+            self.end(reply, by_peer=True)
+
     def _on_rset(self, reply: Reply) -> None:
         if reply.code // 100 != 2:
             self._refused(reply)
@@ -351,6 +390,12 @@ class ClientMachine:
     def _send_next(self) -> None:
         command = self._unsent.popleft()
         self._send(command, Step.RCPT if self._unsent else Step.DATA)
+
+    def _send_chunk(self, transaction: Transaction) -> None:
+        assert transaction.payload is not None
+        self._output.append(transaction.payload)
+        transaction.payload = None
+        transaction.dot_sent = True
 
     def _finish_content(self, octets: bytes) -> None:
         self._stuffing = None
@@ -380,5 +425,6 @@ _ON_REPLY: Final[dict[Step, Callable[[ClientMachine, Reply], None]]] = {
     Step.RCPT: ClientMachine._on_rcpt,
     Step.DATA: ClientMachine._on_data,
     Step.FINAL: ClientMachine._on_final,
+    Step.CHUNK: ClientMachine._on_chunk,
     Step.RSET: ClientMachine._on_rset,
 }

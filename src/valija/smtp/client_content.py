@@ -1,4 +1,4 @@
-"""Content on its way out: dot-stuffing over whole buffers, and the guard that no lone CR or LF ever leaves.
+"""Content on its way out: dot-stuffing over whole buffers, or one chunk; and no lone CR or LF ever leaves.
 
     >>> stuff(b"Subject: x\\r\\n\\r\\n.hidden\\r\\n")
     b'Subject: x\\r\\n\\r\\n..hidden\\r\\n.\\r\\n'
@@ -20,6 +20,15 @@ def stuff(content: bytes) -> bytes:
     stuffing = Stuffing()
     stuffed = stuffing.feed(content)
     return stuffed + stuffing.finish()
+
+
+def chunk(content: bytes) -> tuple[bytes, bytes]:
+    """Return the command and the octets by which BDAT carries a whole content (RFC 3030 section 2). Raises Unclean."""
+    if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
+        raise Unclean("the content has a lone CR or LF")
+    if content and not content.endswith(b"\r\n"):
+        content += b"\r\n"  # as DATA would have it
+    return b"BDAT %d LAST\r\n" % len(content), content
 
 
 class Stuffing:

@@ -24,6 +24,7 @@ class Step(StrEnum):
     DATA = "the reply to DATA"
     CONTENT = "the peer to take the content"
     FINAL = "the reply to the final dot"
+    CHUNK = "the reply to BDAT"
     RSET = "the reply to RSET"
     OVER = "the end of the session"
 

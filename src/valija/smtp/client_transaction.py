@@ -4,19 +4,24 @@
     b'MAIL FROM:<alice@example.org> SIZE=812\\r\\n'
 
 Parameters leave only where the peer announced what they belong to. DSN parameters travel as the xtext that came
-(RFC 3461 sections 5.2.1 and 5.2.2).
+(RFC 3461 sections 5.2.1 and 5.2.2); an ORCPT beyond ASCII in its ASCII form, which every hop can read (RFC 6533).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
+from valija.content.typed_address import ascii_orcpt
 from valija.mail.address import split
 from valija.mail.content import Content
-from valija.mail.envelope import Envelope, Notify, Recipient
+from valija.mail.envelope import DeliverBy, Envelope, Notify, Recipient
 from valija.mail.reply import Reply
 from valija.smtp.client_capabilities import Capabilities
-from valija.smtp.client_content import Unclean, stuff
+from valija.smtp.client_content import Unclean, chunk, stuff
 
+CHUNK_LIMIT: Final = 64 * 1024  # octets that may be sent for nothing, to a peer that takes no recipient
+
+_MOST_SECONDS: Final = 999_999_999  # RFC 2852 section 4
 _DATA: Final = b"DATA\r\n"
 _NOTIFY: Final = {flags: f" NOTIFY={Notify(flags)!s}" if flags else "" for flags in range(16)}
 
@@ -24,15 +29,40 @@ _NOTIFY: Final = {flags: f" NOTIFY={Notify(flags)!s}" if flags else "" for flags
 class Transaction:
     """A transaction under way. `payload` is the stuffed content, None where it is streamed piece by piece.
 
-    `commands` are MAIL, a RCPT for each recipient, and DATA. `dsn` tells that the DSN parameters went along.
+    `commands` are MAIL, a RCPT for each recipient, and DATA. One that `is_chunk` has BDAT in its place, and the content
+    as it is for a payload: all of it leaves at once. `dsn` tells that the DSN parameters went along, `deliver_by` that
+    BY did. `dot_sent` tells that the content is on its way, `chunk_unknown` that the peer did not know what BDAT is.
     """
 
-    __slots__ = ("commands", "data_reply", "dot_sent", "dsn", "final_reply", "mail_reply", "payload", "rcpt_replies")
+    __slots__ = (
+        "chunk_unknown",
+        "commands",
+        "data_reply",
+        "deliver_by",
+        "dot_sent",
+        "dsn",
+        "final_reply",
+        "is_chunk",
+        "mail_reply",
+        "payload",
+        "rcpt_replies",
+    )
 
-    def __init__(self, commands: list[bytes], payload: bytes | None, *, dsn: bool = False) -> None:
+    def __init__(
+        self,
+        commands: list[bytes],
+        payload: bytes | None,
+        *,
+        is_chunk: bool = False,
+        dsn: bool = False,
+        deliver_by: bool = False,
+    ) -> None:
         self.commands = commands
         self.payload = payload
+        self.is_chunk = is_chunk
         self.dsn = dsn
+        self.deliver_by = deliver_by
+        self.chunk_unknown = False
         self.mail_reply: Reply | None = None
         self.rcpt_replies: list[Reply] = []
         self.data_reply: Reply | None = None
@@ -75,20 +105,59 @@ class Transaction:
 
 
 def plan(
-    envelope: Envelope, recipients: Sequence[Recipient], content: Content, capabilities: Capabilities
+    envelope: Envelope,
+    recipients: Sequence[Recipient],
+    content: Content,
+    capabilities: Capabilities,
+    *,
+    now: float = math.nan,
+    chunks: bool = False,
 ) -> Transaction:
     """Write the commands for these recipients of a message.
 
+    `now`, in epoch seconds, has to be given where the envelope has a time to be delivered by. With `chunks` a content
+    of up to CHUNK_LIMIT octets leaves in one flight with its commands, where the peer allows it.
+
     Raises Unclean where a lone CR or LF would leave, in a command or in a content that is in memory.
     """
-    dsn = capabilities.dsn
+    dsn, by = capabilities.dsn, envelope.deliver_by
     commands = [_mail(envelope, recipients, content, capabilities)]
+    if by is not None and capabilities.deliver_by:
+        commands[0] = commands[0][:-2] + _by(by, now)
+    elif by is not None:
+        recipients = [_with_delay(recipient) for recipient in recipients]
     commands += [_rcpt(recipient, dsn) for recipient in recipients]
     for command in commands:
         if command.count(b"\n") != 1 or command.count(b"\r") != 1 or b"\0" in command:
             raise Unclean("an address or parameter holds a line break")
+    deliver_by = by is not None and capabilities.deliver_by
+    if chunks and _fits_a_chunk(content, capabilities):
+        command, octets = chunk(content.head)
+        return Transaction([*commands, command], octets, is_chunk=True, dsn=dsn, deliver_by=deliver_by)
     commands.append(_DATA)
-    return Transaction(commands, None if content.body_file else stuff(content.head), dsn=dsn)
+    return Transaction(commands, None if content.body_file else stuff(content.head), dsn=dsn, deliver_by=deliver_by)
+
+
+def _fits_a_chunk(content: Content, capabilities: Capabilities) -> bool:
+    """Whether BDAT saves a round trip: DATA has to be answered before the content may follow it (RFC 2920)."""
+    return capabilities.chunking and capabilities.pipelining and not content.body_file and content.size <= CHUNK_LIMIT
+
+
+def seconds_left(by: DeliverBy, now: float) -> int:
+    """Return how many whole seconds are left at `now`, in epoch seconds; less than zero where it is late."""
+    return max(-_MOST_SECONDS, min(_MOST_SECONDS, math.floor(by.until - now)))
+
+
+def _by(by: DeliverBy, now: float) -> bytes:
+    return f" BY={seconds_left(by, now)};{'R' if by.returns else 'N'}{'T' if by.traces else ''}\r\n".encode()
+
+
+def _with_delay(recipient: Recipient) -> Recipient:
+    """Return a recipient whose delay is told of: by that the sender hears it is late (RFC 2852 section 4.1.4.2)."""
+    if recipient.notify == Notify.NEVER:
+        return recipient
+    notify = recipient.notify | Notify.DELAY if recipient.notify else Notify.FAILURE | Notify.DELAY
+    return Recipient(recipient.address, int(notify), recipient.orcpt, recipient.given)
 
 
 def needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], content: Content) -> list[bool]:
@@ -118,13 +187,17 @@ def _mail(envelope: Envelope, recipients: Sequence[Recipient], content: Content,
         command += f" RET={envelope.ret}"
     if capabilities.dsn and envelope.envid:
         command += f" ENVID={envelope.envid}"
+    if envelope.require_tls and capabilities.require_tls:
+        command += " REQUIRETLS"
+    if envelope.priority and capabilities.mt_priority:
+        command += f" MT-PRIORITY={envelope.priority}"
     return _line(command)
 
 
 def _rcpt(recipient: Recipient, dsn: bool) -> bytes:
     if not dsn:
         return _line(f"RCPT TO:<{recipient.address}>")
-    orcpt = f" ORCPT={recipient.orcpt}" if recipient.orcpt else ""
+    orcpt = f" ORCPT={ascii_orcpt(recipient.orcpt)}" if recipient.orcpt else ""
     return _line(f"RCPT TO:<{recipient.address}>{_NOTIFY[recipient.notify & 15]}{orcpt}")
 
 

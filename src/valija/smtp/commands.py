@@ -16,17 +16,18 @@ import re
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from valija.mail.envelope import Body, Notify, Recipient, Ret
+import msgspec
+
+from valija.mail.envelope import Notify, Recipient, Ret
 from valija.mail.reply import Reply
-from valija.smtp import answers, grammar
-from valija.smtp.events import Auth, Mail
+from valija.smtp import answers, grammar, requests
+from valija.smtp.events import Auth, Mail, SentBody
 from valija.smtp.grammar import PathFault, SyntaxFault
 
-MAIL_PARAMETERS: Final = frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"})
 RCPT_PARAMETERS: Final = frozenset({"NOTIFY", "ORCPT"})
 
 _NOTIFY: Final = {"SUCCESS": Notify.SUCCESS, "FAILURE": Notify.FAILURE, "DELAY": Notify.DELAY}
-_BODIES: Final[dict[str, Body]] = {"7BIT": "7BIT", "8BITMIME": "8BITMIME"}
+_BODIES: Final[dict[str, SentBody]] = {"7BIT": "7BIT", "8BITMIME": "8BITMIME", "BINARYMIME": "BINARYMIME"}
 _RETS: Final[dict[str, Ret]] = {"FULL": "FULL", "HDRS": "HDRS"}
 
 _INTERNATIONALISED: Final = frozenset({b"MAIL", b"RCPT", b"VRFY"})
@@ -46,6 +47,16 @@ class Refused(Exception):
     def __init__(self, reply: Reply) -> None:
         super().__init__(str(reply))
         self.reply = reply
+
+
+class MailOffer(msgspec.Struct, frozen=True, gc=False):
+    """What MAIL may carry: these parameters, and BODY=BINARYMIME where `binary` is set."""
+
+    parameters: frozenset[str]
+    binary: bool = False
+
+
+BASIC_OFFER: Final = MailOffer(frozenset({"SIZE", "BODY", "SMTPUTF8", "AUTH", "RET", "ENVID"}))
 
 
 class Chunk(NamedTuple):
@@ -87,7 +98,7 @@ def is_foreign(start: bytes) -> bool:
     return start.partition(b" ")[0].decode("latin-1").upper() in _FOREIGN
 
 
-def mail(argument: str, *, extended: bool) -> Mail:
+def mail(argument: str, *, extended: bool, offer: MailOffer = BASIC_OFFER) -> Mail:
     """Return the MAIL command that `argument` makes. Raises Refused."""
     if argument[:5].upper() != "FROM:":
         raise Refused(answers.MAIL_SYNTAX)
@@ -96,14 +107,14 @@ def mail(argument: str, *, extended: bool) -> Mail:
     except PathFault:
         raise Refused(answers.BAD_REVERSE_PATH) from None
     try:
-        command = _mail(address, _parameters(rest, MAIL_PARAMETERS, extended))
+        command = _mail(address, _parameters(rest, offer.parameters, extended), binary=offer.binary)
     except (SyntaxFault, KeyError):
         raise Refused(answers.BAD_PARAMETER) from None
     _check_internationalised(argument, rest, smtputf8=command.smtputf8)
     return command
 
 
-def _mail(address: str, values: dict[str, str]) -> Mail:
+def _mail(address: str, values: dict[str, str], *, binary: bool) -> Mail:
     if not values:
         return Mail(address, 0, "7BIT", False, "", "")
     if values.get("SMTPUTF8"):
@@ -113,11 +124,19 @@ def _mail(address: str, values: dict[str, str]) -> Mail:
     return Mail(
         address,
         size=grammar.number(values["SIZE"]) if "SIZE" in values else 0,
-        body=_BODIES[values["BODY"].upper()] if "BODY" in values else "7BIT",
+        body=_body(values["BODY"], binary=binary) if "BODY" in values else "7BIT",
         smtputf8="SMTPUTF8" in values,
         ret=_RETS[values["RET"].upper()] if "RET" in values else "",
         envid=grammar.xtext(values["ENVID"], 100) if "ENVID" in values else "",
+        requests=requests.read(values),
     )
+
+
+def _body(value: str, *, binary: bool) -> SentBody:
+    body = _BODIES[value.upper()]
+    if body == "BINARYMIME" and not binary:
+        raise SyntaxFault(value)
+    return body
 
 
 def rcpt(argument: str, *, extended: bool, smtputf8: bool) -> Recipient:

@@ -3,12 +3,15 @@
 An event is handled, and answered where it asks for it, before the next one is taken: see smtp/server.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import msgspec
 
 from valija.mail.envelope import Body, Recipient, Ret
 from valija.mail.reply import Reply
+from valija.smtp.requests import Requests
+
+SentBody = Body | Literal["BINARYMIME"]
 
 
 class Hello(msgspec.Struct, frozen=True, gc=False):
@@ -48,15 +51,19 @@ class AuthCancelled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Mail(msgspec.Struct, frozen=True, gc=False):
-    """MAIL. `size` is the client's estimate in octets, 0 if none was given (RFC 1870)."""
+    """MAIL. `size` is the client's estimate in octets, 0 if none was given (RFC 1870).
+
+    A content that is BINARYMIME comes by BDAT, any octets in it (RFC 3030 section 3).
+    """
 
     needs_answer: ClassVar[bool] = True
     reverse_path: str
     size: int
-    body: Body
+    body: SentBody
     smtputf8: bool
     ret: Ret
     envid: str
+    requests: Requests | None = None
 
 
 class Rcpt(msgspec.Struct, frozen=True, gc=False):

@@ -7,12 +7,14 @@
 Refused are contents beyond the size limit and line ends other than CRLF, NUL too. Nothing is repaired: servers that
 disagree on where a line ends can be made to disagree on where a message ends (RFC 5321 section 2.3.8). A refused
 content is swallowed up to its true end, and no more of it is passed on.
+
+A binary content (RFC 3030 section 3) may hold any octets: whoever asks for one makes lines of it before it is stored.
 """
 
 from typing import Final
 
 from valija.mail.reply import Reply
-from valija.smtp.answers import BARE_LINE_ENDS, TOO_BIG
+from valija.smtp.answers import BARE_LINE_ENDS, BINARY_TOO_BIG, TOO_BIG
 from valija.smtp.buffer import Buffer
 from valija.smtp.commands import Chunk
 
@@ -45,6 +47,13 @@ class _Content:
                 self.refusal = TOO_BIG
         return piece if self.refusal is None else b""
 
+    def admit_any(self, piece: bytes) -> bytes:
+        """Take in octets that need not be lines. Return what to pass on."""
+        self.size += len(piece)
+        if 0 < self._size_limit < self.size:
+            self.refusal = BINARY_TOO_BIG
+        return piece if self.refusal is None else b""
+
 
 class DottedContent(_Content):
     """A content of DATA: ends at CRLF.CRLF, dots at the start of lines are doubled (RFC 5321 section 4.5.2)."""
@@ -73,10 +82,11 @@ class DottedContent(_Content):
 class ChunkedContent(_Content):
     """A content of BDAT: a series of counted chunks, which may cut a CRLF (RFC 3030)."""
 
-    __slots__ = ("_held_cr", "_left", "is_last")
+    __slots__ = ("_binary", "_held_cr", "_left", "is_last")
 
-    def __init__(self, size_limit: int) -> None:
+    def __init__(self, size_limit: int, *, binary: bool = False) -> None:
         super().__init__(size_limit)
+        self._binary = binary
         self._held_cr = b""
         self._left = 0
         self.is_last = False
@@ -90,6 +100,8 @@ class ChunkedContent(_Content):
         piece = buffer.take(self._left)
         self._left -= len(piece)
         ended = self._left == 0
+        if self._binary:
+            return self.admit_any(piece), ended
         return self.admit(self._with_whole_line_ends(piece, final=ended and self.is_last)), ended
 
     def _with_whole_line_ends(self, piece: bytes, *, final: bool) -> bytes:

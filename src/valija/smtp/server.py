@@ -18,7 +18,7 @@ The rules:
 4. DATA ends at CRLF.CRLF and nowhere else, BDAT after its octets. A content that breaks a rule (smtp/intake) is
    swallowed to its true end, gets one refusal there, and is reported as ContentRefused. Chunks may have been handed
    out before. A DATA that the session refuses leaves the transaction open; a BDAT series that fails is over, and its
-   transaction waits for RSET.
+   transaction waits for RSET; so does one that wants DATA for a binary content.
 5. Talking out of turn ends the session: octets before the banner, behind STARTTLS, or behind a DATA that is legal or
    lacks only recipients, before its reply. What its sender means as content must never run as commands.
 6. After the TLS handshake nothing is known of before but the counts of errors and failed logins (RFC 3207 section 4.2).
@@ -40,10 +40,10 @@ from typing import Final
 from valija.mail.reply import Reply
 from valija.smtp import answers, commands, events
 from valija.smtp.buffer import LineTooLong
-from valija.smtp.commands import Chunk, Refused
+from valija.smtp.commands import BASIC_OFFER, Chunk, Refused
 from valija.smtp.conversation import Conversation, Reader
 from valija.smtp.events import Event
-from valija.smtp.extensions import banner, ehlo_reply, helo_reply
+from valija.smtp.extensions import banner, ehlo_reply, helo_reply, mail_offer
 from valija.smtp.intake import ChunkedContent, DottedContent
 from valija.smtp.rules import ServerRules
 from valija.smtp.states import IN_A_TRANSACTION, LEGAL, TABLE, TABLE_WITHOUT_LOGINS, State
@@ -59,10 +59,13 @@ class ServerMachine(Conversation):
     """One connection's state. See the module's rules; nothing here raises for what a client does."""
 
     __slots__ = (
+        "_binary",
+        "_clock",
         "_commands",
         "_content",
         "_left",
         "_mechanisms",
+        "_offer",
         "_recipients",
         "_smtputf8",
         "_state",
@@ -80,6 +83,7 @@ class ServerMachine(Conversation):
         *,
         tls_active: bool = False,
         mechanisms: Callable[[], tuple[str, ...]] = tuple,
+        clock: Callable[[], float] = float,
     ) -> None:
         super().__init__(rules, silence=answers.BEFORE_BANNER)
         self.tls_active = tls_active
@@ -87,11 +91,14 @@ class ServerMachine(Conversation):
         self.extended = False  # EHLO, not HELO
         self.hello_name = ""
         self._mechanisms = mechanisms
+        self._clock = clock  # epoch seconds; asked only to announce until when mail can be held
+        self._offer = BASIC_OFFER
         self._table = TABLE if rules.takes_logins else TABLE_WITHOUT_LOGINS
         self._state = State.START
         self._commands = 0  # since the last GiveWay
         self._recipients = 0
         self._smtputf8 = False
+        self._binary = False
         self._content: DottedContent | ChunkedContent = DottedContent(rules.size_limit)
         self._left = 0  # octets of a chunk that is swallowed
         self._swallowed_for = answers.RESET_FIRST
@@ -214,7 +221,9 @@ class ServerMachine(Conversation):
 
     def _ehlo(self, argument: str) -> None:
         self._greeted(commands.hello(argument), extended=True)
-        self._send_idle(ehlo_reply(self.rules, self.tls_active, self._mechanisms()))
+        self._offer = mail_offer(self.rules, self.tls_active)
+        now = self._clock() if self.rules.holds_mail else 0.0
+        self._send_idle(ehlo_reply(self.rules, self.tls_active, self._mechanisms(), now))
 
     def _helo(self, argument: str) -> None:
         self._greeted(commands.hello(argument), extended=False)
@@ -232,9 +241,11 @@ class ServerMachine(Conversation):
         self._events.append(events.Hello(name, extended))
 
     def _mail(self, argument: str) -> None:
-        command = commands.mail(argument, extended=self.extended)
+        command = commands.mail(argument, extended=self.extended, offer=self._offer)
         if 0 < self.rules.size_limit < command.size:
             self._send_idle(answers.TOO_BIG)
+        elif command.body == "BINARYMIME" and command.size > self.rules.binary_size_limit:
+            self._send_idle(answers.BINARY_TOO_BIG)
         else:
             self._events.append(command)
 
@@ -250,6 +261,9 @@ class ServerMachine(Conversation):
         if self.buffered:
             self._end(answers.AHEAD_OF_354)
             return
+        if self._binary:
+            self._spoil(answers.BINARY_BY_CHUNKS)
+            return
         self._content = DottedContent(self.rules.size_limit)
         self._events.append(events.Data())
 
@@ -263,7 +277,8 @@ class ServerMachine(Conversation):
             self._spoil(fault.reply)
             return
         if not begun:
-            self._content = ChunkedContent(self.rules.size_limit)
+            limit = self.rules.binary_size_limit if self._binary else self.rules.size_limit
+            self._content = ChunkedContent(limit, binary=self._binary)
         assert isinstance(self._content, ChunkedContent)
         self._content.expect(chunk)
         if self._content.is_hopeless(chunk.size):
@@ -327,6 +342,7 @@ class ServerMachine(Conversation):
             return
         assert isinstance(question, events.Mail)
         self._state, self._smtputf8 = State.MAILED, question.smtputf8
+        self._binary = question.body == "BINARYMIME"
         self._send(reply)
 
     def _rcpt_answered(self, _question: Event, reply: Reply) -> None:
