@@ -13,6 +13,7 @@ from tests.fakedns import Script
 from valija.admin import check_dns as module
 from valija.admin.check_dns import TIMEOUT, check_dns, fits
 from valija.admin.check_domain import tags_of
+from valija.admin.check_host import leaving_from
 from valija.admin.findings import Finding
 from valija.content.dkim_key import DkimKey, dns_record, generate
 from valija.dns.caching import TRIES
@@ -351,3 +352,31 @@ def hints(zone: Zone, chain_pem: bytes, scripts: dict[str, Script] | None = None
     found = found_in(zone, scripts=scripts, chain_pem=chain_pem)
     (only,) = [finding for finding in found if "_25._tcp" in finding.text]
     return only
+
+
+# Where mail leaves from
+
+
+@pytest.mark.parametrize(
+    ("settings", "sources"),
+    [
+        ("", ("203.0.113.7", "2001:db8::7")),
+        ('[smtp]\nbind_addresses = ["203.0.113.8"]', ("203.0.113.8", "2001:db8::7")),
+        (
+            '[[smtp.pool]]\nname = "bulk"\naddresses = ["203.0.113.9", "203.0.113.7"]',
+            ("203.0.113.7", "2001:db8::7", "203.0.113.9"),
+        ),
+    ],
+    ids=["the kernel's choice", "bound in one family", "a pool"],
+)
+def test_mail_leaves_from_what_is_configured_and_what_the_kernel_chooses(
+    settings: str, sources: tuple[str, ...]
+) -> None:
+    assert leaving_from(config(MINE + settings), ["203.0.113.7", "2001:db8::7"]) == sources
+
+
+def test_each_address_of_a_pool_needs_a_reverse_name() -> None:
+    found = found_in(SOUND, sources=("203.0.113.7", "203.0.113.9"))
+    assert [str(finding.text) for finding in bad(found) if finding.topic == "reverse"] == [
+        "203.0.113.9 has no reverse name; many servers refuse mail from such an address"
+    ]

@@ -56,8 +56,8 @@ class Connector:
     ) -> Session | Failure | None:
         """Return a session that is ready for mail; None where all there is stands in `tried`.
 
-        Where nobody can be found or reached it may be one with a fall-back relay. `enter` is told what will be tried, and
-        may keep us waiting.
+        Where nobody can be found or reached it may be one with a fall-back relay. `enter` is told what will be tried,
+        and may keep us waiting.
         """
         opened = await self._open_by(route, tried, enter)
         if isinstance(opened, Failure) and opened.unreached and self._options.fallback_relay:

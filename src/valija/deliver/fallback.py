@@ -6,8 +6,8 @@ A relay is a next hop like any other: it has the TLS policy that holds for it, a
 server is not shown to it. What has to stay on its way is not handed to it: mail with REQUIRETLS, and mail to a
 destination that the postmaster has a demand for, since a relay can't be held to it.
 
-A host that was reached and takes no mail now is waited for. As in Postfix, that a domain does not exist, or wants no
-mail, is final all the same.
+A host that was reached and takes no mail now is waited for; Postfix goes to the relay then. That a domain does not
+exist, or wants no mail, is final all the same.
 """
 
 from collections.abc import Sequence

@@ -10,18 +10,20 @@ from valija.mail.origin import Origin
 
 QueueId = NewType("QueueId", str)
 
-Transport = Literal["remote", "maildir"]
+Transport = Literal["remote", "maildir", "error"]
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
     """The way to a next hop. Jobs with equal routes may share a connection.
 
     `next_hop` is a domain (its MX hosts are looked up) or a host when `lookup_mx` is false; `port` is 0 for the
-    port MX hosts are reached on. For `maildir` it is the hosted domain. `is_relayhost` tells that the configuration
-    chose the next hop, not the recipient's domain: what is wrong with it is no fault of the recipient.
+    port MX hosts are reached on. For `maildir` it is the hosted domain, for `error` the words why nothing is sent.
+    `is_relayhost` tells that the configuration chose the next hop, not the recipient's domain: what is wrong with it is
+    no fault of the recipient.
 
     `login` names the credentials to log in with there, `pool` the source addresses to leave from, `""` where there is
-    none of them. `tls_demand` is what the sender asked of the way there.
+    none of them. `tls_demand` is what the sender asked of the way there. With `tls_wrappermode` TLS comes before the
+    banner there, as on port 465 (RFC 8314 section 3.3).
     """
 
     transport: Transport
@@ -32,18 +34,20 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     login: str = ""
     pool: str = ""
     tls_demand: TlsDemand = ""
+    tls_wrappermode: bool = False
 
     @property
     def lane(self) -> str:
         """One line of text for all that tells routes apart, as the queue file keeps it."""
         if self.is_plain:
             return self.next_hop
-        return f"{self.next_hop} {self.port} {self.login} {self.pool} {self.tls_demand}"
+        first = " tls" if self.tls_wrappermode else ""
+        return f"{self.next_hop} {self.port} {self.login} {self.pool} {self.tls_demand}{first}"
 
     @property
     def is_plain(self) -> bool:
         """Whether it is the way to a domain's MX hosts, or to a mailbox here, with nothing special about it."""
-        return not (self.port or self.login or self.pool or self.tls_demand)
+        return not (self.port or self.login or self.pool or self.tls_demand or self.tls_wrappermode)
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

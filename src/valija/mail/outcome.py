@@ -28,7 +28,8 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     """One recipient's outcome. `number` is the recipient's place in the message's envelope.
 
     `remote` is the name of the host that spoke (`""` when nobody did: then the reply is our own words) and
-    `remote_address` its address. `dsn_passed_on` tells that the host took over the duty to report (RFC 3461).
+    `remote_address` its address. `dsn_passed_on` tells that the host took over the duty to report (RFC 3461),
+    `deliver_by_passed_on` that it took over the time to deliver by (RFC 2852).
     `tls_level` is the level that held for the host, `tls_source` who asked for it: see policy/tls.
     """
 
@@ -42,3 +43,4 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     dsn_passed_on: bool = False
     tls_level: str = ""
     tls_source: str = ""
+    deliver_by_passed_on: bool = False

@@ -19,7 +19,7 @@ from valija.mail.address import AddressError, normalise_domain
 from valija.mail.endpoint import Endpoint
 from valija.mail.fault import Fault
 from valija.policy.networks import Address, parse_address
-from valija.policy.route import Relayhost
+from valija.policy.next_hop import NextHop
 
 
 class Ourselves(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class Ourselves(msgspec.Struct, frozen=True):
         return any(listener.port == port for listener in self.listeners)
 
 
-def relayhost_fault(relayhost: Relayhost, ourselves: Ourselves, default_port: int) -> Fault | None:
+def relayhost_fault(relayhost: NextHop, ourselves: Ourselves, default_port: int) -> Fault | None:
     """Return the fault of a relayhost that names one of the own listeners. Any other is taken at its word.
 
     `default_port` is the port MX hosts are reached on, which a relayhost without a port means.
