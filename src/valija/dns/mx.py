@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import groupby, zip_longest
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -39,24 +39,30 @@ class MxHost(msgspec.Struct, frozen=True):
 
 
 class MxHosts(msgspec.Struct, frozen=True):
-    """The hosts in the order they are to be tried, or the reason why there are none."""
+    """The hosts in the order they are to be tried, or the reason why there are none.
+
+    `alias_of` is where the domain's CNAMEs led, `""` where it has none.
+    """
 
     hosts: tuple[MxHost, ...] = ()
     refusal: Reply | None = None
+    alias_of: str = ""
 
 
 class Addresses(msgspec.Struct, frozen=True):
     """A host's addresses, IPv6 and IPv4 by turns.
 
     `failed`: a look-up failed, so there may be more; without any address that is transient. `authentic`: DNSSEC vouches
-    for all that was found, and for what was not (RFC 7672 section 2.2.1 wants both). `nowhere`: all there is are
-    unspecified addresses, `0.0.0.0` or `::`, by which its owner says that nobody is there.
+    for all that was answered. One family that fails does not make the other's answer doubtful: whoever can suppress an
+    answer must not thereby choose how it is encrypted. `nowhere`: all there is are unspecified addresses, `0.0.0.0` or
+    `::`, by which its owner says that nobody is there. `alias_of` is where the host's CNAMEs led, `""` without any.
     """
 
     addresses: tuple[str, ...] = ()
     failed: bool = False
     authentic: bool = False
     nowhere: bool = False
+    alias_of: str = ""
 
 
 async def find_mx_hosts(
@@ -88,7 +94,7 @@ def _choose(domain: str, answer: Answer[MxRecord], shuffle: Shuffle, is_ourselve
     nearer = [host for host in hosts if own is None or host.preference < own]
     if not nearer:
         return MxHosts(refusal=loops_back(domain))
-    return MxHosts(tuple(_in_order(nearer, shuffle)[:MAX_HOSTS]))
+    return MxHosts(tuple(_in_order(nearer, shuffle)[:MAX_HOSTS]), alias_of=_alias_of(domain, answer))
 
 
 def _named_hosts(answer: Answer[MxRecord]) -> list[MxHost]:
@@ -117,7 +123,7 @@ async def _implicit(
         return MxHosts(refusal=loops_back(domain))
     found = await find_addresses(resolver, domain)
     if found.addresses:
-        return MxHosts((MxHost(domain, 0, answer.authentic),))
+        return MxHosts((MxHost(domain, 0, answer.authentic),), alias_of=_alias_of(domain, answer))
     if found.failed:
         return _refuse(451, "4.4.3", f"Address look-up failed for {domain}")
     return _refuse(550, "5.4.4", f"Domain has neither MX nor address: {domain}")
@@ -133,12 +139,18 @@ async def find_addresses(resolver: Resolver, host: str) -> Addresses:
         return Addresses((host,))
     ipv6, ipv4 = await asyncio.gather(resolver.lookup(host, "AAAA"), resolver.lookup(host, "A"))
     turns = zip_longest(_usable(ipv6), _usable(ipv4))
+    answers = [answer for answer in (ipv6, ipv4) if answer.status is not Status.FAILED]
     return Addresses(
         tuple(dict.fromkeys(address for pair in turns for address in pair if address)),
-        failed=Status.FAILED in (ipv6.status, ipv4.status),
-        authentic=ipv6.authentic and ipv4.authentic,
+        failed=len(answers) < 2,
+        authentic=bool(answers) and all(answer.authentic for answer in answers),
         nowhere=_is_nowhere((*ipv6.records, *ipv4.records)),
+        alias_of=_alias_of(host, answers[0]) if answers else "",
     )
+
+
+def _alias_of(name: str, answer: Answer[Any]) -> str:
+    return answer.canonical_name if answer.canonical_name != name else ""
 
 
 def _is_nowhere(records: Sequence[str]) -> bool:

@@ -90,15 +90,31 @@ def server_context(chain_pem: bytes, key_pem: bytes) -> ServerContext:
     return context
 
 
-def client_context(*, verify: bool, ca_file: str = "") -> ssl.SSLContext:
+def client_context(*, verify: bool, ca_file: str = "", check_name: bool = True) -> ssl.SSLContext:
     """Return the shared context for sending. Without `verify` no certificate is looked at, whatever it is.
 
     With it the chain and the `server_hostname` given to the handshake are checked against `ca_file`, or, where that is
-    `""`, against SSL_CERT_FILE, SSL_CERT_DIR or the system's authorities. Raises TrustUnusable.
+    `""`, against SSL_CERT_FILE, SSL_CERT_DIR or the system's authorities. Without `check_name` whoever does the
+    handshake looks at the names, because one of several will do. Raises TrustUnusable.
     """
     if not verify:
         return _opportunistic_context()
-    return _verifying_context(ca_file, os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
+    env_file, env_folder = os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", "")
+    return _verifying_context(ca_file, env_file, env_folder, check_name)
+
+
+@lru_cache(maxsize=1)
+def certificate_context() -> ssl.SSLContext:
+    """Return the shared context for peers that are known by their certificate itself, which the caller looks at.
+
+    No authority is asked, and unlike where anything is better than clear text, nothing weak is good enough.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    return context
 
 
 def tls_facts(transport: BaseTransport) -> TlsFacts | None:
@@ -122,9 +138,11 @@ def _opportunistic_context() -> ssl.SSLContext:
 
 
 @lru_cache(maxsize=8)
-def _verifying_context(ca_file: str, env_file: str, env_folder: str) -> ssl.SSLContext:
+def _verifying_context(ca_file: str, env_file: str, env_folder: str, check_name: bool) -> ssl.SSLContext:
     """`env_file` and `env_folder` are read by OpenSSL itself; here they tell one trust from another."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = check_name
+    context.hostname_checks_common_name = False  # the subject is no place for host names (RFC 9525 section 2)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:

@@ -34,15 +34,20 @@ from typing import Any, Final, cast
 
 SHUTDOWN_TIMEOUT: Final = 5.0  # seconds for the peer's close_notify; many peers never send one
 
+_DATES: Final = (9, 10)  # OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
 _CLOSED: Final = "the connection was closed during the TLS handshake"
 
 
 class TlsFailed(Exception):
-    """TLS did not come about; the text says why. `is_verification` tells that the peer's certificate was refused."""
+    """TLS did not come about; the text says why.
 
-    def __init__(self, text: str, *, is_verification: bool = False) -> None:
+    `is_verification` tells that the peer's certificate was refused, `is_expired` that a date in it was the reason.
+    """
+
+    def __init__(self, text: str, *, is_verification: bool = False, is_expired: bool = False) -> None:
         super().__init__(text)
         self.is_verification = is_verification
+        self.is_expired = is_expired
 
 
 def start_tls(
@@ -96,7 +101,9 @@ async def _upgrade(
 
 def _in_words(error: OSError | ValueError) -> TlsFailed:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsFailed(f"certificate not accepted: {error.verify_message}", is_verification=True)
+        is_expired = error.verify_code in _DATES
+        words = f"certificate not accepted: {error.verify_message}"
+        return TlsFailed(words, is_verification=True, is_expired=is_expired)
     if isinstance(error, ssl.SSLError):
         reason = error.reason or error.strerror or str(error)
         return TlsFailed(f"TLS handshake failed: {reason.replace('_', ' ').lower()}")
