@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from valija.content.compose import date_time, field
-from valija.content.dkim import body_hash, sign
+from valija.content.dkim import sign
+from valija.content.dkim_canonical import body_hash
 from valija.content.dkim_key import DkimKey
 
 _WIDTH: Final = 76  # characters of a line of base64 (RFC 2045 section 6.8)

@@ -5,7 +5,7 @@
     reading.ttl        # 300.0
 
 Names come out in lower-case A-labels without the final dot, `""` for the root. TXT strings are joined. A TLSA record is
-`usage selector matching-type hexadecimal` in one string.
+`usage selector matching-type hexadecimal` in one string, an SRV record `priority weight port host`.
 """
 
 from collections.abc import Callable
@@ -68,6 +68,10 @@ def _read_tlsa(record: Any) -> str:
     return f"{record.usage} {record.selector} {record.mtype} {record.cert.hex()}"
 
 
+def _read_srv(record: Any) -> str:
+    return f"{record.priority} {record.weight} {record.port} {name_text(record.target)}"
+
+
 _READERS: Final[dict[dns.rdatatype.RdataType, Callable[[Any], str | MxRecord]]] = {
     dns.rdatatype.A: lambda record: str(record.address),
     dns.rdatatype.AAAA: lambda record: str(record.address),
@@ -76,6 +80,8 @@ _READERS: Final[dict[dns.rdatatype.RdataType, Callable[[Any], str | MxRecord]]] 
     dns.rdatatype.PTR: lambda record: name_text(record.target),
     dns.rdatatype.CNAME: lambda record: name_text(record.target),
     dns.rdatatype.TLSA: _read_tlsa,
+    dns.rdatatype.NS: lambda record: name_text(record.target),
+    dns.rdatatype.SRV: _read_srv,
 }
 
 

@@ -30,7 +30,7 @@ from valija.dns.answers import Reading, name_text, parse_name, read_reply
 from valija.dns.cache import TtlCache
 from valija.dns.exchange import NoAnswer, ask, make_query
 from valija.dns.options import DnsOptions
-from valija.dns.resolver import Answer, MxRecord, RecordType, Status
+from valija.dns.resolver import Answer, MxRecord, RecordType, Status, TextType
 from valija.dns.system import RESOLV_CONF, SystemNameservers
 from valija.logs import Log
 from valija.mail.endpoint import Endpoint
@@ -71,7 +71,7 @@ class CachingResolver:
     @overload
     async def lookup(self, name: str, rtype: Literal["MX"]) -> Answer[MxRecord]: ...
     @overload
-    async def lookup(self, name: str, rtype: Literal["A", "AAAA", "TXT", "PTR", "TLSA", "CNAME"]) -> Answer[str]: ...
+    async def lookup(self, name: str, rtype: TextType) -> Answer[str]: ...
     async def lookup(self, name: str, rtype: RecordType) -> Answer[Any]:
         """Return the answer for a name in A-labels, with or without its final dot."""
         key = (name.lower().removesuffix("."), rtype)

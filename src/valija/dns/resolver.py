@@ -5,7 +5,8 @@ from typing import Generic, Literal, Protocol, TypeVar, overload
 
 import msgspec
 
-RecordType = Literal["A", "AAAA", "MX", "TXT", "PTR", "TLSA", "CNAME"]
+TextType = Literal["A", "AAAA", "TXT", "PTR", "TLSA", "CNAME", "NS", "SRV"]
+RecordType = Literal["MX"] | TextType
 R = TypeVar("R")
 
 
@@ -44,4 +45,4 @@ class Resolver(Protocol):
     @overload
     async def lookup(self, name: str, rtype: Literal["MX"]) -> Answer[MxRecord]: ...
     @overload
-    async def lookup(self, name: str, rtype: Literal["A", "AAAA", "TXT", "PTR", "TLSA", "CNAME"]) -> Answer[str]: ...
+    async def lookup(self, name: str, rtype: TextType) -> Answer[str]: ...
