@@ -29,7 +29,12 @@ from valija.auth.protection import LoginProtection, SharedLogins
 from valija.auth.system_users import SystemUsers, is_system_user
 from valija.channel import Channel
 from valija.config import MACHINE, Config, parse
+from valija.deliver.health import Health
+from valija.deliver.memory import Memory
 from valija.dkim_keys import DkimKeys
+from valija.dkim_rotation import DkimRotation
+from valija.dns.mta_sts import LOOK_INTERVAL
+from valija.examining import Examining
 from valija.logs import Log, LogBuffer
 from valija.mail.envelope import Envelope
 from valija.mail.job import Job, Route
@@ -46,9 +51,19 @@ from valija.supervisor import STOP_PATIENCE
 from valija.tls.certificates import DIRECT, CertificateFaults
 from valija.tls.clients import ClientAuthorities
 from valija.tls.sni import Certificates
+from valija.tls_reporting import TlsReporting
+from valija.tls_reports.options import Wish
 from valija.warden.lent import LentFiles
 from valija.warden.link import Link
-from valija.wiring import Delivery, Household, build_backend, build_site, report_content, set_pace
+from valija.wiring import (
+    Delivery,
+    Household,
+    build_backend,
+    build_site,
+    connection_share,
+    report_content,
+    set_pace,
+)
 
 FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
 CERTIFICATE_INTERVAL: Final = 5.0  # seconds between two looks at the certificate's files
@@ -126,8 +141,11 @@ class Worker:
         """What goes on beside the mail."""
         yield self._listen(channel)
         yield self._look_after(channel)
+        yield from self._reporting.chores()
         if self._number == 0:
             yield self._adopt()
+            yield self._refresh_policies()
+            yield self._rotation.run()
 
     # Start and end
 
@@ -152,7 +170,10 @@ class Worker:
         )
         accounts = Accounts(config.accounts_file, create=False)
         signer = DkimKeys(config.dkim_dir, complain=lambda problem: log.error("DKIM key unusable", reason=problem))
-        self._delivery = Delivery(config, self._store.spool, log)
+        self._health = Health()
+        self._memory = Memory(connection_share(config))
+        self._reporting = TlsReporting(self._number, config, log)
+        self._delivery = Delivery(config, self._store.spool, log, self._reporting.note, self._health, self._memory)
         self._scheduler = Scheduler(
             self._store,
             deliver=self._deliver,
@@ -168,14 +189,18 @@ class Worker:
         self._clients = ClientAuthorities(config.sasl.external_ca_file, log)
         backend = await build_backend(config, accounts, users, self._protection, judge=self._helper, log=log)
         self._house = Household(accounts, users, backend, signer, self._scheduler, self._store.spool, log)
+        self._reporting.use(config, signer.for_domain, self._scheduler)
+        self._rotation = DkimRotation(signer, log)
+        self._rotation.use(config)
         self._delivering = asyncio.create_task(self._scheduler.run())
+        self._examining = Examining(config, log)
         for role in config.listeners:
             await self._listen_as(role)
         gc.freeze()  # what stands now lives as long as the process
         gc.set_threshold(50_000, 20, 20)
 
     async def _listen_as(self, role: Role) -> None:
-        site = build_site(self._config, role, self._house)
+        site = build_site(self._config, role, self._house, self._examining.checks)
         listener = Listener(site, partial(self._context_for, role), self._counter, _session_limit())
         await listener.serve(self._sockets[role])
         self._listeners[role] = listener
@@ -192,6 +217,8 @@ class Worker:
         await asyncio.gather(*(listener.stop(STOP_PATIENCE / 2) for listener in self._listeners.values()))
         await self._scheduler.stop(max(1.0, deadline - loop.time()))
         await self._delivery.close(max(1.0, deadline - loop.time()))
+        await self._reporting.close()
+        await self._examining.close()
         await self._store.close()
         self._house.backend.close()
         if self._helper is not None:
@@ -211,7 +238,7 @@ class Worker:
         return self._delivery.route(envelope, address).lane
 
     def _make_report(self, *facts: Any) -> Any:
-        return report_content(self._config.hostname, *facts)
+        return report_content(self._config, *facts)
 
     # What the supervisor says
 
@@ -223,7 +250,14 @@ class Worker:
                 case "reload":
                     await self._reload(str(message["text"]))
                 case "queue-changed":
+                    self._memory.look_again()
+                    self._delivery.look_again()
                     self._store.poke()
+                case "destinations":
+                    rows = self._delivery.census(message["name"])
+                    channel.send({"is": "answer", "to": message["ask"], "answer": rows})
+                case "tls-report":
+                    await self._reporting.ask(Wish(message["domain"], message["day"]))
                 case "certificates":
                     await self._refresh()
                     channel.send({"is": "certificates", "sha256": self._certificates.fingerprints()})
@@ -253,10 +287,16 @@ class Worker:
         retired.add_done_callback(self._retired.discard)
         self._config, self._certificates = config, certificates
         self._clients = ClientAuthorities(config.sasl.external_ca_file, self._log)
-        self._delivery = Delivery(config, self._store.spool, self._log)
+        self._memory.use(connection_share(config))
+        self._delivery = Delivery(
+            config, self._store.spool, self._log, self._reporting.note, self._health, self._memory
+        )
+        self._reporting.use(config, self._house.signer.for_domain, self._scheduler)
+        self._rotation.use(config)
         self._scheduler.policy = config.queue
+        self._change_examining(config)
         for role, listener in self._listeners.items():
-            listener.use(build_site(config, role, self._house))
+            listener.use(build_site(config, role, self._house, self._examining.checks))
 
     def _parsed(self, text: str) -> Config:
         source = Path(self._config.source)
@@ -272,6 +312,17 @@ class Worker:
         self._house = replace(self._house, backend=backend)
         self._log.info("logins are judged by another", type=config.sasl.type)
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, former.close)
+
+    def _change_examining(self, config: Config) -> None:
+        """Have new sessions examined by a configuration's checks; those that are open keep theirs for a while."""
+        former, self._examining = self._examining, Examining(config, self._log)
+
+        def close() -> None:
+            closing = asyncio.create_task(former.close())
+            self._retired.add(closing)
+            closing.add_done_callback(self._retired.discard)
+
+        asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, close)
 
     async def _certificates_of(self, config: Config) -> Certificates:
         """Return the certificates of a configuration; those that have not changed stay."""
@@ -295,6 +346,15 @@ class Worker:
             await adopt(self._store, self._config.queue_dir, self._config.workers, time.time(), self._log)
         except Exception:
             self._log.exception("queue not adopted")
+
+    async def _refresh_policies(self) -> None:
+        """Keep the MTA-STS policies of the domains that mail goes to fresh, for all workers."""
+        while True:
+            try:
+                await self._delivery.refresh_policies()
+            except Exception:
+                self._log.exception("MTA-STS policies not refreshed")
+            await asyncio.sleep(LOOK_INTERVAL)
 
     async def _look_after(self, channel: Channel) -> None:
         """Now and then: take up a renewed certificate, and tell the supervisor how things are."""

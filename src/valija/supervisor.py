@@ -19,17 +19,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from valija import __version__
 from valija.admin import by_hand
 from valija.admin.certificates import CertificateStatus
 from valija.admin.control import SOCKET_NAME, Arguments, ControlError, ControlServer, Handler
+from valija.admin.destinations import Destinations, merged
 from valija.admin.status import Status, WorkerStatus
 from valija.channel import Channel
 from valija.config import Config
+from valija.deliver.census import Row
 from valija.logs import Log, LogBuffer
+from valija.questions import Questions
 from valija.receive.admission import SessionTable
 from valija.sockets import BoundSockets, close_all
 from valija.systemd.notify import ServiceManager
+from valija.tls_reports.options import Wish
 from valija.watchdog import LOOK_INTERVAL, PATIENCE, Watch
 
 STOP_PATIENCE: Final = 25.0  # seconds for the workers to end their sessions and attempts
@@ -37,6 +43,7 @@ LAST_CALL: Final = 29.0  # after which a worker that still runs is killed
 LONGEST_PAUSE: Final = 30.0  # between two starts of a worker that keeps dying
 STEADY: Final = 60.0  # seconds of life after which a worker's earlier deaths are forgotten
 FIRST_START: Final = 30.0  # seconds for a worker to become ready
+DESTINATIONS_PATIENCE: Final = 5.0  # seconds for all workers to tell how mail fares
 CERTIFICATE_PATIENCE: Final = 10.0  # seconds for all workers to look at a new certificate
 
 WorkerMain = Callable[[int, BoundSockets, SessionTable, socket.socket], int]
@@ -107,10 +114,17 @@ class Supervisor:
         self._in_force = in_force
         self._log = log
         self._certificates = certificates
+        self._questions = Questions()
         self._stop = asyncio.Event()
         self.ready = asyncio.Event()
         self._failed = False
-        own = {"reload": self._on_reload, by_hand.COMMAND: self._on_queue_changed, "status": self._on_status}
+        own = {
+            "reload": self._on_reload,
+            by_hand.COMMAND: self._on_queue_changed,
+            "status": self._on_status,
+            "tls-report": self._on_tls_report,
+            "destinations": self._on_destinations,
+        }
         self._control = ControlServer(config.data_dir / SOCKET_NAME, {**own, **handlers}, log)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -174,6 +188,20 @@ class Supervisor:
     async def _on_queue_changed(self, arguments: Arguments) -> None:
         by_hand.write(self._log, arguments)
         self._tell({"do": "queue-changed"})
+
+    async def _on_destinations(self, arguments: Arguments) -> Destinations:
+        channels = {worker.number: worker.channel for worker in self._workers if worker.channel is not None}
+        question = {"do": "destinations", "name": str(arguments.get("of", ""))}
+        answers = await self._questions.ask(channels, question, patience=DESTINATIONS_PATIENCE)
+        parts = [msgspec.convert(rows, list[Row]) for rows in answers.values()]
+        return merged(parts, silent=len(self._workers) - len(answers))
+
+    async def _on_tls_report(self, arguments: Arguments) -> None:
+        try:
+            wish = msgspec.convert(dict(arguments), Wish)
+        except msgspec.ValidationError as error:
+            raise ControlError(f"no report: {error}") from None
+        self._tell({"do": "tls-report", "domain": wish.domain, "day": wish.day})
 
     async def _on_status(self, _: Arguments) -> Status:
         config = self._in_force()
@@ -243,6 +271,8 @@ class Supervisor:
                 case "status":
                     worker.counts = message["counts"]
                     worker.lost_log_lines = message["lost_log_lines"]
+                case "answer":
+                    self._questions.answered(worker.number, message)
                 case "certificates":
                     worker.certificates = message["sha256"]
                     worker.has_told.set()
@@ -298,6 +328,7 @@ class Supervisor:
         worker.gone.set()
         worker.has_told.set()
         worker.channel = None
+        self._questions.gone(worker.number)
         self._silence.forget(worker.number)
         was_ready = worker.is_ready.is_set()
         if self._stop.is_set():

@@ -21,21 +21,29 @@ from valija.auth.backend import AuthBackend
 from valija.auth.chain import ChainedBackend
 from valija.auth.dovecot import DovecotBackend
 from valija.auth.external import ExternalBackend
+from valija.auth.hosted import HostedDirectory
 from valija.auth.identities import LoginOf, account_logins, system_logins
 from valija.auth.local import AccountsBackend
 from valija.auth.pam import Judge, Nobody, PamBackend
 from valija.auth.password import Passwords
 from valija.auth.protection import LoginProtection, account_name, system_name
-from valija.auth.system_users import SystemDirectory, SystemUsers
+from valija.auth.system_users import SystemMailboxes, SystemUsers
 from valija.config import Config
 from valija.content.bounce import report
 from valija.content.reported import Reported, ReportKind
 from valija.deliver.agent import DeliveryAgent
-from valija.deliver.hosts import Surroundings
+from valija.deliver.census import Row
+from valija.deliver.health import Health
+from valija.deliver.hosts import Surroundings, no_sts_policy
+from valija.deliver.login import Logins
 from valija.deliver.maildir import MaildirAgent
+from valija.deliver.memory import Memory, share_of
+from valija.deliver.refusing import RefusingAgent
 from valija.deliver.remote import RemoteAgent
 from valija.dkim_keys import DkimKeys
 from valija.dns.caching import CachingResolver
+from valija.dns.mta_sts import StsPolicies
+from valija.dns.mta_sts_file import StsFile
 from valija.logs import Log
 from valija.machine import gateways, is_local_address
 from valija.mail.content import Content
@@ -45,16 +53,16 @@ from valija.mail.outcome import Outcome
 from valija.policy.login_pace import PaceLimits, SharedByMany
 from valija.policy.ourselves import Ourselves
 from valija.policy.relay import RelayFacts
-from valija.policy.route import Router
+from valija.policy.tls_report import TlsResult
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
+from valija.receive.checks import NO_CHECKS, Checks
 from valija.receive.site import Directory, Queue, Site
 
 MINIMUM_FREE: Final = 8 * 1024 * 1024  # octets of disk kept free for the queue's own work
 MINIMUM_INODES: Final = 64
 _DOVECOT_PATIENCE: Final = 2.0  # seconds
 _LOOK_AGAIN: Final = 1.0  # seconds between two looks at the disk
-_RETURNED_AT_MOST: Final = 50 * 1024  # octets of a message that a report quotes whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Household:
     log: Log
 
 
-def build_site(config: Config, role: Role, house: Household) -> Site:
+def build_site(config: Config, role: Role, house: Household, checks: Checks = NO_CHECKS) -> Site:
     """Return the surroundings of the sessions of one role."""
     directory = _directory(config, house)
     facts = RelayFacts(config.networks, frozenset(config.domains), _postmaster_domain(config), directory.exists)
@@ -89,6 +97,7 @@ def build_site(config: Config, role: Role, house: Household) -> Site:
         clock=time.time,
         unique=partial(secrets.token_hex, 16),
         log=house.log,
+        checks=checks,
     )
 
 
@@ -173,15 +182,41 @@ class Disk:
         return -1 if out_of_inodes else found.f_bavail * found.f_frsize - MINIMUM_FREE
 
 
+def connection_share(config: Config) -> int:
+    """Return how many connections to one operator a worker may have, of those that the whole server may."""
+    return share_of(config.smtp.destination_concurrency_limit, config.workers)
+
+
 class Delivery:
     """The ways out: routes, and the agent of each transport."""
 
-    def __init__(self, config: Config, spool: Spool, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spool: Spool,
+        log: Log,
+        note_tls: Callable[[TlsResult], None] = lambda _: None,
+        health: Health | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         ourselves = Ourselves(config.hostname, config.endpoints, is_local_address)
         self._resolver = CachingResolver(config.dns, log)
-        ask = Surroundings(self._resolver, random.shuffle, ourselves.is_own_name, ourselves.is_own_listener)
+        self._policies = _sts_policies(config, self._resolver, note_tls, log)
+        self._logins = Logins(config.logins, config.tokens_dir, log) if config.logins else None
+        ask = Surroundings(
+            self._resolver,
+            random.shuffle,
+            ourselves.is_own_name,
+            ourselves.is_own_listener,
+            sts_policy=self._policies.policy if self._policies else no_sts_policy,
+            note_tls=note_tls,
+            logins=self._logins,
+            health=health or Health(),
+        )
+        self._remote = RemoteAgent(config.smtp, ask, config.hostname, read=spool.read, log=log, memory=memory)
         self._agents: dict[Transport, DeliveryAgent] = {
-            "remote": RemoteAgent(config.smtp, ask, config.hostname, read=spool.read, log=log),
+            "error": RefusingAgent(log),
+            "remote": self._remote,
             "maildir": MaildirAgent(
                 config.data_dir / "mail", config.hostname, read=spool.read, log=log, clock=time.time
             ),
@@ -189,7 +224,7 @@ class Delivery:
         self._running = 0
         self._retired = False
         self._idle = asyncio.Event()
-        self.route = Router(config.domains, config.relayhost).route
+        self.route = config.router.route
 
     async def deliver(self, job: Job) -> list[Outcome]:
         """Return one outcome for each recipient of the job."""
@@ -200,6 +235,15 @@ class Delivery:
             self._running -= 1
             if self._retired and not self._running:
                 self._idle.set()
+
+    def look_again(self) -> None:
+        """Have logins that were refused tried at once, as somebody asks for it."""
+        if self._logins:
+            self._logins.look_again()
+
+    def census(self, name: str) -> list[Row]:
+        """Return how mail fares at each next hop, or at the one called `name`."""
+        return self._remote.census(name)
 
     async def retire(self) -> None:
         """Let the attempts that run end, and close; others have taken over."""
@@ -213,15 +257,31 @@ class Delivery:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await asyncio.gather(*(agent.close() for agent in self._agents.values()))
+        if self._policies:
+            await self._policies.close()
         await self._resolver.close()
+
+    async def refresh_policies(self) -> None:
+        """Fetch again the MTA-STS policies that are due for it; called now and then in one of the workers."""
+        if self._policies:
+            await self._policies.refresh()
+
+
+def _sts_policies(
+    config: Config, resolver: CachingResolver, note: Callable[[TlsResult], None], log: Log
+) -> StsPolicies | None:
+    """Return who knows the policies of domains, None where none are asked for."""
+    if not config.smtp.mta_sts or config.smtp.tls_security_level == "none":
+        return None
+    file = StsFile(config.mta_sts_file, log)
+    return StsPolicies(resolver, file, note=note, log=log, is_ours=frozenset(config.domains).__contains__)
 
 
 def report_content(
-    hostname: str, kind: ReportKind, queue_id: QueueId, message: NewMessage, reported: Sequence[Reported]
+    config: Config, kind: ReportKind, queue_id: QueueId, message: NewMessage, reported: Sequence[Reported]
 ) -> Content:
     """Return the content of a report on a message."""
     content = message.content
-    whole = content.head if not content.body_file and content.size <= _RETURNED_AT_MOST else None
     return Content.of(
         report(
             kind,
@@ -230,9 +290,10 @@ def report_content(
             message.origin.received_at,
             queue_id,
             reported,
-            hostname=hostname,
+            hostname=config.hostname,
             now=time.time(),
             unique=secrets.token_hex(16),
-            full_content=whole,
+            full_content=content.head if not content.body_file else None,
+            options=config.reports,
         )
     )

@@ -42,7 +42,7 @@ def test_a_dns_without_fault() -> None:
         ("spf", "example.org lets 2001:db8::7 send (mx)"),
         ("dmarc", "example.org has a DMARC policy: p=reject"),
         ("dnssec", "the name server validates DNSSEC"),
-        ("hints", "example.org has an MTA-STS policy; its MX hosts have to keep it"),
+        ("mta-sts", "example.org has an MTA-STS policy; its MX hosts have to keep it"),
     ]
 
 
@@ -202,8 +202,8 @@ OTHER = dns_record(DkimKey.load("example.org", "s1", generate("ed25519")))[1]
         ([VALUE.replace("v=DKIM1; ", "").replace("p=", "p= ")], "ok", "is the key that signs"),
         ([f"{VALUE}; t=y"], "warning", "is marked as a test"),
         ([], "warning", "is not published: nobody can verify the signatures"),
-        ([OTHER], "failure", "is another key than the one that signs"),
-        ([VALUE.replace("k=ed25519", "k=rsa")], "failure", "is another key than the one that signs"),
+        ([OTHER], "failure", "it has another key (p= differs): signatures are refused"),
+        ([VALUE.replace("k=ed25519", "k=rsa")], "failure", "signatures are refused"),
         (["v=DKIM1; k=ed25519; p="], "failure", "is revoked"),
     ],
 )

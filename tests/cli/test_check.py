@@ -19,7 +19,7 @@ from tests.config.facts import FACTS
 from tests.fakedns import FakeDns
 from tests.live import HOST, VALIJA, LiveServer
 from tests.ports import free_port
-from valija.admin.check_machine import sending
+from valija.admin.check_sending import sending
 from valija.config import parse
 
 NO_NAME_SERVER = '[dns]\nnameservers = ["127.0.0.1:9"]\n'
@@ -270,6 +270,13 @@ def test_what_only_root_can_read_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         ('relayhost = "[r.example]:587"', "ok", "mail for other domains goes to [r.example]:587, encrypted wherever"),
         ('relayhost = "r.example"\ntls_security_level = "secure"', "ok", "goes to r.example, always encrypted, to"),
         ('tls_security_level = "none"', "warning", "never encrypted"),
+        ('tls_security_level = "dane"', "ok", "encrypted wherever the other side can, and to its TLSA records"),
+        (
+            'relayhost = "[r.example]:587"\nrelayhost_login = "w"\n'
+            '[[smtp.login]]\nname = "w"\nuser = "u"\npassword_file = "p"',
+            "ok",
+            "goes to [r.example]:587, always encrypted, to hosts with a trusted certificate for their name",
+        ),
     ],
 )
 def test_the_way_out_is_told(settings: str, grade: str, words: str) -> None:

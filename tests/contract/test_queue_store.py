@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.queue.samples import NOW, LogLines, SetClock, message
+from tests.queue.samples import NOW, LogLines, SetClock, message, news
+from valija.content.reported import ReportKind
 from valija.mail.job import QueueId
 from valija.mail.outcome import State
 from valija.queue.identity import IdSource
@@ -321,5 +322,173 @@ def test_many_at_once(open_store: OpenStore) -> None:
         removed = await asyncio.gather(*(settle(store, queue_id, Settled(0, State.DELIVERED)) for queue_id in ids))
         assert all(removed)
         assert not await store.list(10)
+
+    play(open_store, scene)
+
+
+# --- news that wait for their report
+
+
+def test_news_keep_their_message_until_they_are_told(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, new := message("a@x.example", "b@y.example"), claim=True)
+        assert await store.unreported() == []
+        assert await store.news(queue_id, 10) is None
+        (first,), (second,) = news(0), news(1)
+        await store.settle(Settlement(queue_id, (Settled(1, State.FAILED, "550"),), news=(second,)))
+        last = await store.settle(Settlement(queue_id, (Settled(0, State.FAILED, "550"),), news=(first,)))
+        assert not last.removed
+        assert await store.unreported() == [queue_id]
+        assert await store.news(queue_id, 10) == (new, [first, second])
+        assert await store.news(queue_id, 1) == (new, [first])
+        assert [listed.recipients for listed in await store.list(10)] == [()]
+        assert not await store.claim(NOW + 1e6, 10)
+        bounce = message("alice@example.org", reverse_path="")
+        receipt = await store.settle(Settlement(queue_id, (), (bounce,), told=(first, second)))
+        assert receipt.removed
+        assert await store.unreported() == []
+        assert [listed.queue_id for listed in await store.list(10)] == list(receipt.reports)
+
+    play(open_store, scene)
+
+
+def test_news_told_in_part_keep_the_message_for_the_rest(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, message("a@x.example", "b@y.example"), claim=True)
+        both = news(0, 1)
+        ended = tuple(Settled(number, State.FAILED, "550") for number in (0, 1))
+        await store.settle(Settlement(queue_id, ended, news=both))
+        assert not (await store.settle(Settlement(queue_id, (), (message(),), told=both[:1]))).removed
+        found = await store.news(queue_id, 10)
+        assert found is not None
+        assert list(found[1]) == [both[1]]
+        assert (await store.settle(Settlement(queue_id, (), (message(),), told=both[1:]))).removed
+
+    play(open_store, scene)
+
+
+def test_news_of_a_kind_and_recipient_are_kept_once(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, message(), claim=True)
+        later = Settled(0, State.DEFERRED, "451", LATER)
+        every = (*news(0), *news(0, kind=ReportKind.DELAY))
+        await store.settle(Settlement(queue_id, (later,), news=every))
+        await store.settle(Settlement(queue_id, (later,), news=news(0, kind=ReportKind.DELAY)))
+        found = await store.news(queue_id, 10)
+        assert found is not None
+        assert [each.kind for each in found[1]] == [ReportKind.DELAY, ReportKind.FAILURE]
+
+    play(open_store, scene)
+
+
+def test_a_message_whose_pending_recipients_end_stays_while_it_has_news(open_store: OpenStore) -> None:
+    """However it ends: alone, or with others at once."""
+
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        kept = [await put(store, message("a@x.example", "b@y.example"), claim=True) for _ in range(2)]
+        other = await put(store, message(), claim=True)
+        for queue_id in kept:
+            await store.settle(Settlement(queue_id, (Settled(0, State.FAILED, "550"),), news=news(0)))
+        ended = [(queue_id, (Settled(1, State.DELIVERED),)) for queue_id in kept]
+        ended.append((other, (Settled(0, State.DELIVERED),)))
+        receipts = await asyncio.gather(
+            *(store.settle(Settlement(queue_id, settled, ends_message=True)) for queue_id, settled in ended)
+        )
+        assert [receipt.removed for receipt in receipts] == [False, False, True]
+        assert await store.unreported() == kept
+        assert not await store.claim(NOW + 1e6, 10)
+        assert (await store.settle(Settlement(kept[0], (), (), told=news(0)))).removed
+
+    play(open_store, scene)
+
+
+def test_news_of_a_deleted_message_are_gone(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, message("a@x.example", "b@y.example"), claim=True)
+        await store.settle(Settlement(queue_id, (Settled(0, State.FAILED, "550"),), news=news(0)))
+        assert await store.delete(queue_id)
+        assert await store.unreported() == []
+        await store.settle(Settlement(queue_id, (Settled(1, State.FAILED, "550"),), news=news(1)))
+        assert await store.unreported() == []
+        receipt = await store.settle(Settlement(queue_id, (), (message(),), told=news(0)))
+        assert receipt.reports == ()
+        assert not await store.list(10)
+
+    play(open_store, scene)
+
+
+def test_what_was_told_of_a_recipient_is_remembered(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        for warned, overdue in ((False, False), (True, False), (False, True), (True, True)):
+            queue_id = await put(store, message(), claim=True)
+            await store.settle(Settlement(queue_id, (Settled(0, State.DEFERRED, "451", NOW, warned, overdue),)))
+            (claim,) = await store.claim(NOW, 10)
+            assert (claim.due[0].warned, claim.due[0].overdue) == (warned, overdue)
+
+    play(open_store, scene)
+
+
+# --- messages to skip, and those to be sent later
+
+
+def test_messages_to_skip_are_left_out(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        full = await put(store, message("a@x.example", "b@y.example"))
+        other = await put(store, message("c@x.example", "d@y.example", arrived=NOW + 1))
+        assert await store.next_due(frozenset(), {full}) == NOW + 1
+        (claim,) = await store.claim(NOW + 1, 10, {"x.example"}, {full})
+        assert (claim.queue_id, numbers([claim])) == (other, [1])
+        assert await store.next_due({"x.example"}, {full}) is None
+        assert await store.next_due() == NOW
+
+    play(open_store, scene)
+
+
+RELEASE = NOW + 7 * 86400
+
+
+def test_a_message_to_be_sent_later_is_not_due_before(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        await put(store, message("a@x.example", "b@y.example", hold_until=RELEASE))
+        (listed,) = await store.list(10)
+        assert listed.hold_until == RELEASE
+        assert not listed.hold
+        assert not await store.claim(RELEASE - 1, 10)
+        assert await store.next_due() == RELEASE
+        assert numbers(await store.claim(RELEASE, 10)) == [0, 1]
+
+    play(open_store, scene)
+
+
+def test_a_clock_set_back_releases_nothing(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, message(hold_until=RELEASE), claim=True)
+        await put(store, message(hold_until=RELEASE))
+        assert await store.bring_forward(NOW + 20000, NOW + 300) == 0
+        await settle(store, queue_id, Settled(0, State.DEFERRED, "451", NOW + 10**6))
+        assert await store.bring_forward(NOW + 20000, NOW + 300) == 1, "it was attempted, and is a retry"
+        assert len(await store.claim(NOW + 300, 10)) == 1
+        assert await store.next_due() == RELEASE
+
+    play(open_store, scene)
+
+
+def test_a_retry_by_hand_does_not_wait_for_the_release(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, message(hold_until=RELEASE))
+        assert await store.retry(queue_id)
+        assert (await store.list(10))[0].hold_until == 0.0
+        assert await store.claim(NOW, 10)
+
+    play(open_store, scene)
+
+
+def test_the_end_of_a_hold_by_hand_leaves_the_release_as_it_was(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, _: SetClock) -> None:
+        queue_id = await put(store, message(hold_until=RELEASE))
+        await store.hold(queue_id)
+        await store.release_hold(queue_id)
+        assert not await store.claim(RELEASE - 1, 10)
+        assert await store.next_due() == RELEASE
 
     play(open_store, scene)

@@ -15,6 +15,7 @@ from valija.deliver.credentials import LoginOptions
 from valija.deliver.health import Health
 from valija.deliver.hosts import Surroundings
 from valija.deliver.login import Logins
+from valija.deliver.memory import Memory
 from valija.deliver.options import SmtpOptions
 from valija.deliver.remote import RemoteAgent
 from valija.dns.resolver import Answer, MxRecord, RecordType, Resolver, Status
@@ -84,8 +85,9 @@ class MemoryResolver:
 class Sender:
     """A RemoteAgent and its surroundings."""
 
-    def __init__(self, agent: RemoteAgent, log: MemoryLog, resolver: MemoryResolver) -> None:
+    def __init__(self, agent: RemoteAgent, log: MemoryLog, resolver: MemoryResolver, memory: Memory) -> None:
         self.agent = agent
+        self.memory = memory
         self.log = log
         self.resolver = resolver
         self.noted: list[TlsResult] = []  # what reports would be made of
@@ -110,6 +112,7 @@ async def sending(
     tokens_dir: Path = Path(),
     real_resolver: Resolver | None = None,
     sts: Mapping[str, StsPolicy] | None = None,
+    memory: Memory | None = None,
     **options: Any,
 ) -> AsyncIterator[Sender]:
     """An agent that reaches MX hosts on `port`; without a zone remote.example has its MX host at 127.0.0.1.
@@ -136,9 +139,10 @@ async def sending(
         logins=logins if isinstance(logins, Logins) else Logins(logins, tokens_dir, cast("Log", log)),
     )
     settings = msgspec.structs.replace(SmtpOptions(), port=port, **options)
-    agent = RemoteAgent(settings, surroundings, HOSTNAME, read=read, log=cast("Log", log))
+    memory = memory or Memory(settings.destination_concurrency_limit)
+    agent = RemoteAgent(settings, surroundings, HOSTNAME, read=read, log=cast("Log", log), memory=memory)
     try:
-        sender = Sender(agent, log, resolver)
+        sender = Sender(agent, log, resolver, memory)
         sender.noted = noted
         yield sender
     finally:

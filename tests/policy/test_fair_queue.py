@@ -90,3 +90,14 @@ def test_what_was_put_comes_out_once_and_in_its_messages_order(steps: list[tuple
     for user, message, priority in put_in:
         numbers = [number for who, what, number in out if (who, what) == (user, f"{message}{priority}")]
         assert numbers == list(range(put_in[user, message, priority]))
+
+
+def test_peek_tells_whose_turn_it_is_and_leaves_it_there() -> None:
+    queue = FairQueue[str]()
+    assert queue.peek() is None
+    queue.put("a", user="alice", message="m1")
+    queue.put("b", user="bob", message="m2", priority=1)
+    queue.put("c", user="carol", message="m3")
+    for expected in ("b", "a", "c"):
+        assert queue.peek() == queue.peek() == expected == queue.take()
+    assert queue.peek() is None

@@ -212,6 +212,11 @@ def test_of_a_success_only_the_policy_is_told() -> None:
     assert told(TlsResult("example.net", "sts", ("mode: testing",), ("mx.example.net",), "mx", "::1", "::2")) == plain
 
 
+def test_tlsa_records_are_those_of_a_host() -> None:
+    result = told(TlsResult("example.net", "tlsa", ("3 1 1 00ff",), (), "mx1.example.net", "::1"))
+    assert result == TlsResult("example.net", "tlsa", ("3 1 1 00ff",), ("mx1.example.net",))
+
+
 def test_days() -> None:
     assert date_of(0) == "1970-01-01"
     assert date_of(19_700) == "2023-12-09"

@@ -9,12 +9,12 @@ from structlog.testing import LogCapture
 from valija.content.reported import Reported, ReportKind
 from valija.logs import Log
 from valija.mail.content import Content
-from valija.mail.envelope import Envelope, Notify, Recipient, Ret
+from valija.mail.envelope import DeliverBy, Envelope, Notify, Recipient, Ret
 from valija.mail.job import QueueId, Route
 from valija.mail.origin import Origin
 from valija.mail.outcome import Outcome, State
 from valija.mail.reply import Reply
-from valija.queue.store import NewMessage
+from valija.queue.store import NewMessage, Unreported
 
 NOW = 1_800_000_000.0
 OK = Reply(250, "2.0.0", "Ok")
@@ -39,10 +39,13 @@ def message(
     arrived: float = NOW,
     content: Content | None = None,
     ret: Ret = "",
+    hold_until: float = 0.0,
+    deliver_by: DeliverBy | None = None,
+    priority: int = 0,
 ) -> NewMessage:
     recipients = tuple(Recipient(address, notify) for address in addresses or ("bob@example.net",))
     return NewMessage(
-        Envelope(reverse_path, recipients, ret=ret),
+        Envelope(reverse_path, recipients, ret=ret, hold_until=hold_until, deliver_by=deliver_by, priority=priority),
         content or Content.of(b"Subject: hello\r\n\r\nHello.\r\n"),
         Origin("submission", arrived, "192.0.2.7", "client.example", "ESMTPSA", "alice@example.org"),
     )
@@ -58,6 +61,12 @@ def deferred(number: int = 0, reply: Reply = GREYLISTED) -> Outcome:
 
 def failed(number: int = 0, reply: Reply = UNKNOWN_USER) -> Outcome:
     return Outcome(number, State.FAILED, reply, "mx.example.net", "192.0.2.1")
+
+
+def news(*numbers: int, kind: ReportKind = ReportKind.FAILURE) -> tuple[Unreported, ...]:
+    """Return news of some recipients of a message."""
+    about = [Recipient(f"r{number}@example.net") for number in numbers]
+    return tuple(Unreported(kind, Reported(one, failed(number))) for number, one in zip(numbers, about, strict=True))
 
 
 def report(kind: ReportKind, queue_id: QueueId, _message: NewMessage, reported: Sequence[Reported]) -> Content:

@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.queue.samples import NOW, LogLines, SetClock, deferred, delivered, failed, message, report, to_domain
+from tests.queue.samples import NOW, LogLines, SetClock, deferred, delivered, failed, message, to_domain
+from tests.queue.stage import DEADLINE, Agent, Stage, at_work, play
 from valija.content.reported import Reported, ReportKind
 from valija.mail.content import Content
 from valija.mail.envelope import Envelope, Notify
@@ -19,113 +19,8 @@ from valija.mail.outcome import Outcome, State
 from valija.policy.retry import RetryPolicy
 from valija.queue.identity import IdSource
 from valija.queue.memory import MemoryStore
-from valija.queue.scheduler import Scheduler, SchedulerOptions
 from valija.queue.sqlite import SqliteStore
-from valija.queue.store import Claim, NewMessage, QueueFull, QueueStore, Receipt, Settled, Settlement
-
-DEADLINE = 20
-
-
-class Agent:
-    """A delivery agent that says what the test wants, when it wants, and remembers what it was asked."""
-
-    def __init__(self, answer: Callable[[Job], Sequence[Outcome]] | None = None) -> None:
-        self.answer = answer or (lambda job: [delivered(number) for number in job.numbers])
-        self.jobs: list[Job] = []
-        self.running: Counter[str] = Counter()
-        self.most: Counter[str] = Counter()
-        self.gates: dict[str, asyncio.Event] = {}
-        self.asked = asyncio.Event()
-
-    async def deliver(self, job: Job) -> Sequence[Outcome]:
-        hop = job.route.next_hop
-        self.jobs.append(job)
-        self.running[hop] += 1
-        self.most[hop] = max(self.most[hop], self.running[hop])
-        self.asked.set()
-        try:
-            if hop in self.gates:
-                await self.gates[hop].wait()
-            return self.answer(job)
-        finally:
-            self.running[hop] -= 1
-
-    def close(self, hop: str) -> asyncio.Event:
-        """Let jobs to a next hop wait until the returned event is set."""
-        self.gates[hop] = asyncio.Event()
-        return self.gates[hop]
-
-    async def until(self, jobs: int) -> None:
-        """Wait until it was asked so many times."""
-        while len(self.jobs) < jobs:
-            self.asked.clear()
-            await self.asked.wait()
-
-
-class Stage:
-    """A scheduler at work on a store."""
-
-    def __init__(self, agent: Agent, store: QueueStore, clock: Callable[[], float], **settings: Any) -> None:
-        self.agent = agent
-        self.store = store
-        self.logged = LogLines()
-        self.scheduler = Scheduler(
-            store,
-            agent.deliver,
-            settings.pop("route", to_domain),
-            policy=settings.pop("policy", RetryPolicy()),
-            make_report=settings.pop("make_report", report),
-            clock=clock,
-            random=lambda: 0.5,
-            log=self.logged.log,
-            options=SchedulerOptions(**settings),
-        )
-
-    async def submit(self, new: NewMessage) -> QueueId:
-        queue_id = self.scheduler.new_id()
-        await self.scheduler.submit(queue_id, new)
-        return queue_id
-
-    async def until_empty(self) -> None:
-        """Wait until no message is left; the deadline of the scene bounds it."""
-        while await self.store.list(1):
-            await asyncio.sleep(0.001)
-
-    async def until_pending(self, attempts: int) -> None:
-        """Wait until each pending recipient has so many ended attempts."""
-        while True:
-            listed = await self.store.list(1000)
-            recipients = [recipient for one in listed for recipient in one.recipients]
-            if recipients and all(recipient.attempts >= attempts for recipient in recipients):
-                return
-            await asyncio.sleep(0.001)
-
-
-@asynccontextmanager
-async def at_work(stage: Stage) -> AsyncIterator[Stage]:
-    running = asyncio.create_task(stage.scheduler.run())
-    try:
-        yield stage
-    finally:
-        await stage.scheduler.stop(DEADLINE)
-        await running
-
-
-Scene = Callable[[Stage], Awaitable[None]]
-
-
-def play(scene: Scene, agent: Agent | None = None, clock: Callable[[], float] | None = None, **settings: Any) -> Stage:
-    clock = clock or SetClock()
-
-    async def whole() -> Stage:
-        store = settings.pop("store", None) or MemoryStore(IdSource(0, clock), clock)
-        stage = Stage(agent or Agent(), store, clock, **settings)
-        async with asyncio.timeout(DEADLINE), at_work(stage):
-            await scene(stage)
-        return stage
-
-    return asyncio.run(whole())
-
+from valija.queue.store import Claim, NewMessage, QueueFull, Receipt, Settled, Settlement
 
 # --- the way of a message
 
@@ -412,10 +307,10 @@ def test_a_hint_that_leads_elsewhere_causes_no_busy_loop() -> None:
     looks = 0
 
     class Counting(MemoryStore):
-        async def claim(self, now: float, limit: int, skip: Any = frozenset()) -> Sequence[Claim]:
+        async def claim(self, now: float, limit: int, *skip: Any) -> Sequence[Claim]:
             nonlocal looks
             looks += 1
-            return await super().claim(now, limit, skip)
+            return await super().claim(now, limit, *skip)
 
     clock = SetClock()
     store = Counting(IdSource(0, clock), clock)  # sees domains, where all goes through the relayhost
@@ -494,10 +389,10 @@ def test_c110_after_a_jump_ahead_there_is_one_more_attempt_before_the_bounce() -
 
 def test_messages_that_were_there_in_two_crashes_are_attempted_one_at_a_time() -> None:
     class Crashed(MemoryStore):
-        async def claim(self, now: float, limit: int, skip: Any = frozenset()) -> Sequence[Claim]:
+        async def claim(self, now: float, limit: int, *skip: Any) -> Sequence[Claim]:
             return [
                 Claim(claim.queue_id, claim.message, claim.due, claim.only, crashes=2)
-                for claim in await super().claim(now, limit, skip)
+                for claim in await super().claim(now, limit, *skip)
             ]
 
     clock = SetClock()

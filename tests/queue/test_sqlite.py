@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.queue.samples import NOW, LogLines, SetClock, message
+from tests.queue.samples import NOW, LogLines, SetClock, message, news
 from valija.mail.content import Content
 from valija.mail.job import QueueId
 from valija.mail.outcome import State
@@ -189,6 +189,109 @@ def test_c110_ids_go_on_above_those_in_the_file(tmp_path: Path) -> None:
     play(tmp_path, fill, clock=SetClock(NOW + 864000))
     play(tmp_path, fill, clock=SetClock(NOW))
     assert made == sorted(set(made))
+
+
+# --- messages of very many recipients
+
+
+def test_of_a_large_message_some_next_hops_are_claimed_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valija.queue.claims.LARGEST", 50)
+    addresses = [f"u{number}@d{number % 13}.example" for number in range(200)]
+
+    async def work(store: SqliteStore) -> None:
+        await put(store, message(*addresses))
+        seen: list[int] = []
+        while claims := await store.claim(NOW, 10, {"d5.example"}):
+            (claim,) = claims
+            assert not claim.only
+            places = [due.number for due in claim.due]
+            hops = {place % 13 for place in places}
+            assert sorted(places) == [place for place in range(200) if place % 13 in hops], "whole next hops"
+            assert 50 <= len(places) < 50 + 16 or not claim.is_cut
+            seen += places
+        assert sorted(seen) == [place for place in range(200) if place % 13 != 5]
+        await store.release([claim])
+        left = {due.number for due in claim.due} | set(range(5, 200, 13))
+        again: list[int] = []
+        while claims := await store.claim(NOW, 10):
+            again += [due.number for claim in claims for due in claim.due]
+        assert sorted(again) == sorted(left)
+
+    play(tmp_path, work)
+
+
+def test_a_large_message_to_one_next_hop_is_claimed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valija.queue.claims.LARGEST", 50)
+
+    async def work(store: SqliteStore) -> None:
+        queue_id = await put(store, message(*(f"u{number}@x.example" for number in range(200))))
+        (claim,) = await store.claim(NOW, 10)
+        assert claim.only
+        assert not claim.is_cut
+        settled = tuple(Settled(due.number, State.DELIVERED) for due in claim.due)
+        assert (await store.settle(Settlement(queue_id, settled, ends_message=True))).removed
+
+    play(tmp_path, work)
+
+
+def test_a_message_of_thousands_is_kept_while_the_loop_goes_on(tmp_path: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        going_on = asyncio.create_task(others())
+        new = message(*(f"u{number}@d{number % 100}.example" for number in range(20_000)))
+        queue_id = await put(store, new, claim=True)
+        going_on.cancel()
+        assert turns > 20
+        await store.release([Claim.fresh(queue_id, new)])
+        found = 0
+        while claims := await store.claim(NOW, 1):
+            found += sum(len(claim.due) for claim in claims)
+        assert found == 20_000
+
+    play(tmp_path, work)
+
+
+# --- news
+
+
+def test_news_survive_a_restart(tmp_path: Path) -> None:
+    made: list[QueueId] = []
+
+    async def leave(store: SqliteStore) -> None:
+        made.append(await put(store, message("a@x.example", "b@y.example"), claim=True))
+        await store.settle(Settlement(made[0], (Settled(0, State.FAILED, "550"),), news=news(0)))
+
+    async def tell(store: SqliteStore) -> None:
+        assert await store.unreported() == made
+        found = await store.news(made[0], 10)
+        assert found is not None
+        assert tuple(found[1]) == news(0)
+        (claim,) = await store.claim(NOW, 10)
+        assert [due.number for due in claim.due] == [1]
+
+    play(tmp_path, leave)
+    play(tmp_path, tell)
+
+
+def test_a_settlement_with_news_is_one_transaction(tmp_path: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        queue_id = await put(store, message(), claim=True)
+        store._connection.execute("DROP TABLE news").fetchall()
+        with pytest.raises(apsw.Error):
+            await store.settle(Settlement(queue_id, (Settled(0, State.FAILED, "550"),), news=news(0)))
+        (listed,) = await store.list(10)
+        assert [recipient.address for recipient in listed.recipients] == ["bob@example.net"]
+
+    play(tmp_path, work)
 
 
 # --- crashes
@@ -589,6 +692,7 @@ def test_messages_of_workers_no_longer_configured_are_adopted(tmp_path: Path) ->
         made.append(await put(store, large(store)))
         await store.hold(made[0])
         await store.settle(Settlement(made[1], (Settled(0, State.DEFERRED, "451 later", NOW + 300),)))
+        await store.settle(Settlement(made[2], (Settled(0, State.FAILED, "550"),), news=news(0)))
 
     async def take_over(store: SqliteStore) -> None:
         own = await put(store)
@@ -600,7 +704,8 @@ def test_messages_of_workers_no_longer_configured_are_adopted(tmp_path: Path) ->
         shown = await store.show(made[-1])
         assert shown is not None
         assert b"".join(store.spool.read(shown[1].content)).endswith(b"body ")
-        assert len(await store.claim(NOW, 1000)) == 120
+        assert await store.unreported() == [made[2]]
+        assert len(await store.claim(NOW, 1000)) == 119
         assert await adopt(store, tmp_path, 1, NOW, log.log) == 0
 
     log = LogLines()
@@ -629,9 +734,9 @@ def test_a_message_that_a_crash_left_in_both_files_is_adopted_once(tmp_path: Pat
 
     async def copy_only(store: SqliteStore) -> None:
         old = SqliteStore.open(tmp_path, 1, clock=SetClock(), log=LogLines().log)
-        messages, recipients = old._rows.raw(10)
-        old.spool.link(messages[0][4], store.spool)
-        await store.take_over(messages, recipients)
+        raw = old._rows.raw(10)
+        old.spool.link(raw.messages[0][4], store.spool)
+        await store.take_over(raw)
         await old.close()
 
     async def take_over(store: SqliteStore) -> None:

@@ -6,7 +6,7 @@ At most `MOST_ROWS`, those with the most to do first. Times in a row are epoch s
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -21,7 +21,7 @@ _MOST_WORDS: Final = 300  # characters of a reply
 
 
 class Halt(msgspec.Struct, frozen=True):
-    """Why something was slowed down or stopped, and when; `next_try` is when it is looked at again, 0 if at any time."""
+    """Why something was slowed down or stopped, and when; `next_try` is when it is looked at again, 0: at any time."""
 
     reply: str
     at: float
@@ -40,10 +40,11 @@ class Suspect(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One next hop.
 
-    `lane` tells apart routes that have the same `next_hop`. `waiting` counts messages that wait here (not those that wait
-    in the queue for their next attempt), `connections` open ones. `operator` runs its hosts; `operator_connections` of
-    `connection_limit` are open to all that it runs, and it takes `rate` transactions a second, None where it sets no
-    limit. `throttled` is its last wish for less. `delivered`, `deferred` and `failed` count recipients.
+    `lane` tells apart routes that have the same `next_hop`. `waiting` counts messages that wait here (not those that
+    wait in the queue for their next attempt), `connections` open ones. `operator` runs its hosts;
+    `operator_connections` of `connection_limit` are open to all that it runs, and it takes `rate` transactions a
+    second, None where it sets no limit. `throttled` is its last wish for less. `delivered`, `deferred` and `failed`
+    count recipients.
     """
 
     next_hop: str
@@ -91,49 +92,45 @@ def census(
     }
     rows = []
     for route, standing in memory.standings.items():
-        operator = memory.operators.known(standing.operator)
         if name and name not in (route.next_hop, standing.operator):
             continue
+        row = _row(route, standing, live.get(route), now=now, epoch=epoch)
         own = tuple(suspects[endpoint] for endpoint in standing.endpoints if endpoint in suspects)
-        rows.append(_row(route, standing, operator, live.get(route), own, memory, now, epoch))
+        pace = _pace(memory.operators.known(standing.operator), memory.operators.limit)
+        rows.append(msgspec.structs.replace(row, suspects=own, **pace))
     rows.sort(key=lambda row: row.load, reverse=True)
     return rows[:MOST_ROWS]
 
 
-def _row(
-    route: Route,
-    standing: Standing,
-    operator: Operator | None,
-    live: Live | None,
-    suspects: tuple[Suspect, ...],
-    memory: Memory,
-    now: float,
-    epoch: float,
-) -> Row:
-    said = operator.throttling if operator is not None else None
+def _row(route: Route, standing: Standing, live: Live | None, *, now: float, epoch: float) -> Row:
     why = standing.why
+    next_try = epoch + standing.suspension.wait(now)
     return Row(
         next_hop=route.next_hop,
         lane=route.lane,
         operator=standing.operator,
         waiting=live.waiting if live is not None else 0,
         connections=live.connections if live is not None else 0,
-        operator_connections=operator.seats.taken if operator is not None else 0,
-        connection_limit=(operator.concurrency.size if operator is not None else memory.operators.limit),
-        rate=operator.pace.rate if operator is not None else None,
-        throttled=Halt(_words(str(said.reply)), said.at) if said is not None else None,
-        suspended=(
-            Halt(_words(str(why.reply)), standing.suspended_at, epoch + standing.suspension.wait(now))
-            if why is not None
-            else None
-        ),
-        suspects=suspects,
+        suspended=Halt(_words(str(why.reply)), standing.suspended_at, next_try) if why is not None else None,
         recipient_limit=standing.recipient_limit(now),
         tls=standing.tls,
         delivered=standing.delivered,
         deferred=standing.deferred,
         failed=standing.failed,
     )
+
+
+def _pace(operator: Operator | None, limit: int) -> dict[str, Any]:
+    """Return what a row tells of the operator."""
+    if operator is None:
+        return {"connection_limit": limit}
+    said = operator.throttling
+    return {
+        "operator_connections": operator.seats.taken,
+        "connection_limit": operator.concurrency.size,
+        "rate": operator.pace.rate,
+        "throttled": Halt(_words(str(said.reply)), said.at) if said is not None else None,
+    }
 
 
 def _words(text: str) -> str:

@@ -91,13 +91,22 @@ class Attempt:
 class Errand:
     """Some recipients of an attempt, on their way.
 
-    `since` is when it began to wait, `begun` when its last transaction began, both in the loop's time.
+    `job` is what is sent, where that is not quite the attempt's (see deliver/forwarded). `since` is when it began to
+    wait, `begun` when its last transaction began, both in the loop's time.
     """
 
-    __slots__ = ("attempt", "begun", "failure", "numbers", "since", "tried")
+    __slots__ = ("attempt", "begun", "failure", "job", "numbers", "since", "tried")
 
-    def __init__(self, attempt: Attempt, numbers: Sequence[int], tried: frozenset[Target] = frozenset()) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        numbers: Sequence[int],
+        tried: frozenset[Target] = frozenset(),
+        *,
+        job: Job | None = None,
+    ) -> None:
         self.attempt = attempt
+        self.job = job or attempt.job
         self.numbers = numbers
         self.tried = tried
         self.failure: Failure | None = None
@@ -111,7 +120,7 @@ class Errand:
 
     def part(self, numbers: Sequence[int]) -> "Errand":
         """Return an errand for some of the recipients."""
-        return Errand(self.attempt, numbers, self.tried)
+        return Errand(self.attempt, numbers, self.tried, job=self.job)
 
     def settle(
         self,

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from valija.content.trace import return_path_field
+from valija.content.trace import delivered_to_field, return_path_field, was_delivered_to
 from valija.deliver.attempt_log import tell
 from valija.deliver.mailbox_folder import mailbox_folder
 from valija.logs import Log
@@ -67,9 +67,9 @@ class MaildirAgent:
         """Nothing is kept open."""
 
     async def _deliver_to(self, job: Job, address: str) -> Reply:
-        if _has_been_delivered(job.content, address):
+        if was_delivered_to(job.content.head.partition(b"\r\n\r\n")[0] + b"\r\n", address):
             return _LOOP
-        top = return_path_field(job.envelope.reverse_path) + f"Delivered-To: {_printable(address)}\r\n".encode()
+        top = return_path_field(job.envelope.reverse_path) + delivered_to_field(address)
         try:
             folder = self._root / mailbox_folder(address)
             async with self._turn:
@@ -87,17 +87,6 @@ class MaildirAgent:
         self._count += 1
         seconds, fraction = divmod(self._clock(), 1)
         return f"{int(seconds)}.M{int(fraction * 1e6)}P{os.getpid()}Q{self._count}R{secrets.token_hex(4)}.{self._host}"
-
-
-def _has_been_delivered(content: Content, address: str) -> bool:
-    """Whether a Delivered-To field names the address."""
-    header = content.head.partition(b"\r\n\r\n")[0]
-    wanted = b"\r\ndelivered-to: " + _printable(address).encode().lower() + b"\r\n"
-    return wanted in b"\r\n" + header.lower() + b"\r\n"
-
-
-def _printable(address: str) -> str:
-    return "".join(char for char in address if char.isprintable())
 
 
 def _write_message(folder: Path, name: str, top: bytes, content: Iterator[bytes]) -> None:

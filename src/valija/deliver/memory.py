@@ -1,7 +1,7 @@
 """What one process has learnt of those it sends to. It outlives a change of the configuration.
 
-    memory = Memory(share_of(options.destination_concurrency_limit, workers))
-    agent = RemoteAgent(options, ..., memory=memory)
+memory = Memory(share_of(options.destination_concurrency_limit, workers))
+agent = RemoteAgent(options, ..., memory=memory)
 """
 
 from valija.deliver.pace import Operators

@@ -16,14 +16,24 @@ class SourcePool(msgspec.Struct, frozen=True):
     helo_name: str = ""
 
 
+class MailboxOptions(msgspec.Struct, frozen=True):
+    """Where mail of hosted domains is put: into Maildirs of ours, or handed over by LMTP.
+
+    `lmtp` is the path of a socket, or `inet:HOST:PORT`; `""` for Maildirs.
+    """
+
+    lmtp: str = ""
+
+
 class SmtpOptions(msgspec.Struct, frozen=True):
     """The `[smtp]` table. The time limits are those of RFC 5321 section 4.5.3.2.
 
-    `mta_sts`: domains are asked for their policies. `port` is the one MX hosts are reached on. `connect_timeout` is for all addresses of a host together.
-    `connection_cache_time` is how long an idle connection is kept, `connection_reuse_time_limit` the age at which it is
-    given up, `connection_reuse_count_limit` after how many messages it is (0: never); `mx_address_limit` how many addresses are tried in one attempt. `bind_addresses` and `helo_name` are for
-    mail of no pool; `helo_name` is `""` for the server's own name. `fallback_relay` is tried where no host of a next
-    hop could be found or reached.
+    `mta_sts`: domains are asked for their policies. `port` is the one MX hosts are reached on. `connect_timeout` is
+    for all addresses of a host together. `connection_cache_time` is how long an idle connection is kept,
+    `connection_reuse_time_limit` the age at which it is given up, `connection_reuse_count_limit` after how many
+    messages it is (0: never); `mx_address_limit` how many addresses are tried in one attempt. `bind_addresses` and
+    `helo_name` are for mail of no pool; `helo_name` is `""` for the server's own name. `fallback_relay` is tried where
+    no host of a next hop could be found or reached.
     """
 
     tls_security_level: TlsSecurityLevel = "may"

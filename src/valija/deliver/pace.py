@@ -5,9 +5,9 @@
     await operator.seats.take(seat, errand)                         # a connection: see deliver/seats
     operator.ask_turn(line, errand)                                 # a transaction, while there is a limit
 
-While an operator has no limit, which is the rule, all that is done for it is to count. When it has one (policy/pace), a next
-hop with waiting errands asks for a turn for each user among them; turns are given at the pace, fairly between users over
-all next hops, and with a turn a next hop may begin one transaction.
+While an operator has no limit, which is the rule, all that is done for it is to count. When it has one (policy/pace),
+a next hop with waiting errands asks for a turn for each user among them; turns are given at the pace, fairly between
+users over all next hops, and with a turn a next hop may begin one transaction.
 
 `Operators` outlives a change of the configuration: what was learnt stays.
 """

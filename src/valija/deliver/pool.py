@@ -9,8 +9,8 @@ hosts takes for all its domains together (deliver/seats). Whose turn it is, and 
 (deliver/waiting).
 
 When a next hop can't be reached at all, or breaks off again and again, everything that waited for it is deferred with
-the same reason, and so is what comes until it is looked at again (policy/suspension). A connection in addition to working
-ones that fails is no such reason. What was refused as too fast goes back into the line, as long as that moves.
+the same reason, and so is what comes until it is looked at again (policy/suspension). A connection in addition to
+working ones that fails is no such reason. What was refused as too fast goes back into the line, as long as that moves.
 """
 
 import asyncio
@@ -52,13 +52,13 @@ class _NotNow(Exception):
 
 
 class Destination:
-    """One next hop. It is `is_unused` when nothing waits and nothing is open."""
+    """One next hop. It is `is_unused` when nothing waits and nothing is open. `standing` outlives it."""
 
     def __init__(self, route: Route, connector: Connector, operators: Operators, standing: Standing, log: Log) -> None:
         self._route = route
         self._connector = connector
         self._operators = operators
-        self._standing = standing
+        self.standing = standing
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._line = WaitingLine(self._on_turn)
@@ -163,20 +163,19 @@ class Destination:
     @property
     def recipient_limit(self) -> int:
         """How many recipients it takes at once, 0 where that was not learnt."""
-        return self._standing.recipient_limit(self._loop.time())
+        return self.standing.recipient_limit(self._loop.time())
 
     def took_only(self, recipients: int) -> None:
         """Hear that it had enough after so many recipients."""
-        self._standing.learn_recipient_limit(recipients, self._loop.time())
+        self.standing.learn_recipient_limit(recipients, self._loop.time())
 
     def concluded(self, errand: Errand, transaction: Transaction) -> None:
         """Hear of a transaction to which all replies came."""
-        self._standing.works()
+        self.standing.works()
         operator = self._line.operator
-        final = transaction.final_reply
         if operator is None:
             return
-        if final is not None and final.is_positive and transaction.has_recipients:
+        if _is_taken(transaction):
             operator.accepted()
             return
         age = time.time() - errand.attempt.job.origin.received_at
@@ -262,8 +261,8 @@ class Destination:
         """Take a seat among the connections to the operator of the best host. Raises _NotNow."""
         line = self._line
         operator = self._operators.of(targets[0].host)
-        self._standing.operator = operator.name
-        self._standing.endpoints = [target.endpoint for target in targets]
+        self.standing.operator = operator.name
+        self.standing.endpoints = [target.endpoint for target in targets]
         line.join(operator)
         if seat.among is not operator.seats:
             seat.leave()
@@ -274,9 +273,9 @@ class Destination:
                 self._seeking.discard(seat)
         if errand is not None:
             return
-        if (refusal := self._refusal(self._loop.time())) is not None:
+        if not line.ready and (refusal := self._refusal(self._loop.time())) is not None:
             self._defer_waiting(refusal)
-        if line and not line.ready:
+        if not line.ready:
             line.ask_turns()
         if not line.ready:
             raise _NotNow
@@ -300,7 +299,7 @@ class Destination:
 
     def _refusal(self, now: float) -> Failure | None:
         """Return why nothing is tried for now, None where something may be."""
-        standing, operator = self._standing, self._line.operator
+        standing, operator = self.standing, self._line.operator
         if standing.why is not None and (why := standing.refusal(now)) is not None:
             return why
         if operator is None or not operator.is_limited or not operator.is_stuck() or not operator.pace.wait(now):
@@ -327,11 +326,11 @@ class Destination:
             self.throttled(errand, why, errand.begun if errand is not None and failure is None else began)
         elif errand is not None:
             errand.fail(why)
-            if not why.permanent and self._standing.broke(now, why):
+            if not why.permanent and self.standing.broke(now, why):
                 self._defer_waiting(why)
         else:
             if not why.permanent and why.reply is not _OUR_FAULT and why.reply.code != _NOT_LET_IN:
-                self._standing.suspend(now, why)
+                self.standing.suspend(now, why)
             self._defer_waiting(why)
 
     def _is_one_too_many(self, *, too_fast: bool, now: float) -> bool:
@@ -339,8 +338,8 @@ class Destination:
         operator = self._line.operator
         working = len(self._serving)
         if operator is not None:
-            if too_fast:
-                working = max(working, operator.seats.working)
+            if too_fast:  # it is the operator that says so, to all its domains
+                working = max(working, operator.seats.taken - 1)
             if working:
                 operator.concurrency.refused(now, working=working)
             else:
@@ -354,3 +353,9 @@ class Destination:
     def _drop(self, errand: Errand | None) -> None:
         if errand is not None:
             errand.attempt.done.cancel()
+
+
+def _is_taken(transaction: Transaction) -> bool:
+    """Whether the peer took the message for somebody."""
+    final = transaction.final_reply
+    return final is not None and final.is_positive and transaction.has_recipients

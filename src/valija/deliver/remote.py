@@ -19,6 +19,7 @@ from valija.deliver.attempt_log import tell
 from valija.deliver.census import Row, census
 from valija.deliver.connect import Connector
 from valija.deliver.errand import Attempt, Errand
+from valija.deliver.forwarded import copies
 from valija.deliver.hosts import Surroundings
 from valija.deliver.memory import Memory
 from valija.deliver.options import SmtpOptions
@@ -56,9 +57,11 @@ class RemoteAgent:
         """Return one outcome for each recipient of the job (see deliver/agent)."""
         began = self._loop.time()
         attempt = Attempt(job, self._loop)
-        self._destination(job.route).submit(Errand(attempt, job.numbers))
+        destination = self._destination(job.route)
+        for copy in copies(job):
+            destination.submit(Errand(attempt, copy.numbers, job=copy))
         outcomes = await attempt.done
-        self._memory.standings.of(job.route).count(outcomes)
+        destination.standing.count(outcomes)
         tell(self._log, job, outcomes, self._loop.time() - began)
         return outcomes
 

@@ -55,11 +55,6 @@ class Seats:
         return len(self._taken)
 
     @property
-    def working(self) -> int:
-        """How many connections are open."""
-        return sum(seat.session is not None for seat in self._taken)
-
-    @property
     def is_contended(self) -> bool:
         """Whether somebody waits."""
         return len(self._line) > 0

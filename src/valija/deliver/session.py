@@ -317,7 +317,7 @@ class Session(asyncio.Protocol):
         if not (self._leaving or self._is_old() or work.must_leave(self)):
             while machine.can_begin and (errand := self._next(work)) is not None:
                 self._try_to_begin(errand, work)
-            if machine.is_idle and not machine.is_exhausted and not self._is_old() and work.may_rest(self):
+            if machine.is_idle and not machine.is_exhausted and not self._is_used_up and work.may_rest(self):
                 return
         if machine.is_idle:
             machine.quit()
@@ -327,15 +327,18 @@ class Session(asyncio.Protocol):
         if self._first is not None:
             errand, self._first = self._first, None
             return errand
-        return None if self._is_old() else work.take()
+        return None if self._is_used_up else work.take()
+
+    @property
+    def _is_used_up(self) -> bool:
+        """Whether the session has carried as many messages as it may."""
+        return 0 < self._options.connection_reuse_count_limit <= self.machine.begun
 
     def _is_old(self) -> bool:
         """Whether the session has been reused long enough. Its first errand is carried however long opening it took."""
-        begun, options = self.machine.begun, self._options
-        if not begun:
+        if not self.machine.begun:
             return False
-        is_used_up = 0 < options.connection_reuse_count_limit <= begun
-        return is_used_up or self._loop.time() > self._opened + options.connection_reuse_time_limit
+        return self._is_used_up or self._loop.time() > self._opened + self._options.connection_reuse_time_limit
 
     def _try_to_begin(self, errand: Errand, work: Work) -> None:
         try:
@@ -345,7 +348,7 @@ class Session(asyncio.Protocol):
             errand.attempt.defer_rest(_OUR_FAULT)
 
     def _begin(self, errand: Errand, work: Work) -> None:
-        job = errand.attempt.job
+        job = errand.job
         capabilities = self.machine.capabilities
         now = time.time()
         refuse_unfit(errand, self.peer, capabilities, now)
@@ -427,7 +430,7 @@ class Session(asyncio.Protocol):
 
     async def _feed(self, errand: Errand) -> None:
         """Stream a content; a fault of ours ends the connection before the final dot, so nothing half is accepted."""
-        job = errand.attempt.job
+        job = errand.job
         machine = self.machine
         try:
             pieces = self._read(job.content)

@@ -95,6 +95,12 @@ class Standing:
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """Count what became of a job's recipients."""
+        last = outcomes[-1]
+        if last.remote_address:
+            self.tls = last.channel.value
+        if len(outcomes) == 1 and last.state is State.DELIVERED:  # the usual case
+            self.delivered += 1
+            return
         for outcome in outcomes:
             if outcome.state is State.DELIVERED:
                 self.delivered += 1
@@ -102,9 +108,6 @@ class Standing:
                 self.deferred += 1
             else:
                 self.failed += 1
-        last = outcomes[-1]
-        if last.remote_address:
-            self.tls = last.channel.value
 
 
 class Standings:

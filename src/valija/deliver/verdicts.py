@@ -50,7 +50,7 @@ def refuse_unfit(errand: Errand, peer: Peer, capabilities: Capabilities, now: fl
 
     `now` is in epoch seconds. Nothing of the message has been said to the host.
     """
-    job = errand.attempt.job
+    job = errand.job
     if 0 < capabilities.size_limit < job.content.size:
         refusal: Reply | None = _too_big(job.content.size, capabilities.size_limit)
     else:
@@ -99,7 +99,7 @@ def may_have_taken(transaction: Transaction, *, by_peer: bool, silent: bool) -> 
 
 def refuse_internationalised(errand: Errand, peer: Peer) -> None:
     """Fail the recipients that a peer without SMTPUTF8 can't be told of (RFC 6531 section 3.2, C090)."""
-    job = errand.attempt.job
+    job = errand.job
     recipients = [job.envelope.recipients[number] for number in errand.numbers]
     needs = needs_smtputf8(job.envelope, recipients, job.content)
     if not any(needs):

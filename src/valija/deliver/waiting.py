@@ -4,12 +4,12 @@
     line.put(errand)
     line.take()          # the next one, None where nothing waits, or nothing may begin yet
 
-What an errand leaves over (recipients beyond a limit) goes behind the turns of others, so that a password reset overtakes
-a mailing of 10,000 to the same provider. The users are the login, else the client's address, else the domain of the
-reverse-path.
+What an errand leaves over (recipients beyond a limit) goes behind the turns of others, so that a password reset
+overtakes a mailing of 10,000 to the same provider. The users are the login, else the client's address, else the domain
+of the reverse-path.
 
-While the operator of the hosts has a limit (deliver/pace), each `take` needs a turn from it; `on_turn` is called when one
-came. Who has been on its way for `THROTTLED_PATIENCE` by then is deferred with what the operator said.
+While the operator of the hosts has a limit (deliver/pace), each `take` needs a turn from it; `on_turn` is called when
+one came. Who has been on its way for `THROTTLED_PATIENCE` by then is deferred with what the operator said.
 """
 
 import asyncio

@@ -21,7 +21,7 @@ from valija.logs import Log
 from valija.queue.identity import from_number
 from valija.queue.paths import COMPANIONS, QueueBarred, QueueInUse, QueuePaths, check_access, take_lock, workers_in
 from valija.queue.recovery import recover
-from valija.queue.rows import RawRows, Rows
+from valija.queue.rows import RawMessages, Rows
 from valija.queue.spool import Spool
 from valija.queue.sqlite import SqliteStore
 from valija.queue.store import QueueFull
@@ -79,17 +79,17 @@ async def _adopt_one(store: SqliteStore, paths: QueuePaths, now: float, log: Log
 async def _move_all(store: SqliteStore, old: Rows, old_spool: Spool, log: Log) -> int:
     moved = 0
     while True:
-        messages, recipients = await asyncio.to_thread(old.raw, _BATCH)
-        if not messages:
+        raw = await asyncio.to_thread(old.raw, _BATCH)
+        if not raw.messages:
             return moved
-        bodies = {message[_BODY_FILE]: from_number(message[0]) for message in messages if message[_BODY_FILE]}
+        bodies = {message[_BODY_FILE]: from_number(message[0]) for message in raw.messages if message[_BODY_FILE]}
         for name in await asyncio.to_thread(_link_all, bodies, old_spool, store.spool):
             log.error("body of a message is gone", queue_id=bodies[name], path=str(old_spool.folder / name))
-        await store.take_over(messages, recipients)
-        await asyncio.to_thread(_forget, old, messages)
+        await store.take_over(raw)
+        await asyncio.to_thread(_forget, old, raw)
         for name in bodies:
             old_spool.remove(name)
-        moved += len(messages)
+        moved += len(raw.messages)
 
 
 def _link_all(names: Iterable[str], source: Spool, target: Spool) -> list[str]:
@@ -105,9 +105,9 @@ def _link_all(names: Iterable[str], source: Spool, target: Spool) -> list[str]:
     return gone
 
 
-def _forget(old: Rows, messages: RawRows) -> None:
+def _forget(old: Rows, raw: RawMessages) -> None:
     with old.transaction():
-        for message in messages:
+        for message in raw.messages:
             old.delete(message[0])
 
 

@@ -42,6 +42,11 @@ def from_number(number: int) -> QueueId:
     return QueueId(_ALPHABET[rest] + _TRIPLES[first] + _TRIPLES[second] + _TRIPLES[third] + _TRIPLES[last])
 
 
+def before(moment: float) -> QueueId:
+    """Return an id smaller than all that are made from a moment on (epoch seconds), larger than most before."""
+    return from_number(max(0, int(moment * 1000) << _TIME_SHIFT))
+
+
 def to_number(queue_id: QueueId) -> int:
     """Return the number of an id that this server made; what a human typed goes through `parse` first."""
     return int(queue_id.translate(_DIGITS), _BASE)

@@ -24,6 +24,8 @@ from valija.queue.store import (
     Receipt,
     Settled,
     Settlement,
+    Unreported,
+    awaited_release,
 )
 
 
@@ -35,6 +37,7 @@ class _Pending:
     next_attempt: float
     attempts: int = 0
     warned: bool = False
+    overdue: bool = False
     last_reply: str = ""
     leased: bool = False
 
@@ -44,6 +47,11 @@ class _Message:
     message: NewMessage
     hold: bool = False
     pending: dict[int, _Pending] = field(default_factory=dict)
+    news: dict[tuple[str, int], Unreported] = field(default_factory=dict)
+
+    @property
+    def is_awaited(self) -> bool:
+        return self.message.envelope.hold_until > 0
 
 
 class MemoryStore:
@@ -70,20 +78,27 @@ class MemoryStore:
 
     def _insert(self, queue_id: QueueId, message: NewMessage, *, leased: bool) -> None:
         kept = self._messages[queue_id] = _Message(message)
+        due = max(message.origin.received_at, message.envelope.hold_until)
         for number, recipient in enumerate(message.envelope.recipients):
             next_hop = self._next_hop(message.envelope, recipient.address)
-            kept.pending[number] = _Pending(next_hop, message.origin.received_at, leased=leased)
+            kept.pending[number] = _Pending(next_hop, due, leased=leased)
 
-    def _free(self, skip: AbstractSet[str]) -> Iterator[tuple[float, QueueId]]:
+    def _free(self, skip: AbstractSet[str], skip_messages: AbstractSet[QueueId]) -> Iterator[tuple[float, QueueId]]:
         """Yield next attempt and message of each recipient that may be claimed when its time has come."""
         for queue_id, kept in self._messages.items():
             for pending in kept.pending.values():
-                if not (kept.hold or pending.leased or pending.next_hop in skip):
+                if not (kept.hold or queue_id in skip_messages or pending.leased or pending.next_hop in skip):
                     yield pending.next_attempt, queue_id
 
-    async def claim(self, now: float, limit: int, skip: AbstractSet[str] = frozenset()) -> Sequence[Claim]:
+    async def claim(
+        self,
+        now: float,
+        limit: int,
+        skip: AbstractSet[str] = frozenset(),
+        skip_messages: AbstractSet[QueueId] = frozenset(),
+    ) -> Sequence[Claim]:
         """See QueueStore."""
-        due = sorted(entry for entry in self._free(skip) if entry[0] <= now)
+        due = sorted(entry for entry in self._free(skip, skip_messages) if entry[0] <= now)
         return [self._lease(queue_id, now, skip) for queue_id in list(dict.fromkeys(entry[1] for entry in due))[:limit]]
 
     def _lease(self, queue_id: QueueId, now: float, skip: AbstractSet[str]) -> Claim:
@@ -92,7 +107,7 @@ class MemoryStore:
         for number, pending in kept.pending.items():
             if pending.next_attempt <= now and not pending.leased and pending.next_hop not in skip:
                 pending.leased = True
-                due.append(Due(number, pending.attempts, pending.warned))
+                due.append(Due(number, pending.attempts, pending.warned, pending.overdue))
         return Claim(queue_id, kept.message, tuple(due), only=len(due) == len(kept.pending))
 
     async def release(self, claims: Iterable[Claim]) -> None:
@@ -120,11 +135,15 @@ class MemoryStore:
             return Receipt(removed=False)
         for settled in settlement.recipients:
             self._apply(kept, settled)
+        kept.news |= {each.key: each for each in settlement.news}
+        for each in settlement.told:
+            kept.news.pop(each.key, None)
         for queue_id, report in zip(reports, settlement.reports, strict=True):
             self._insert(queue_id, report, leased=False)
-        if not kept.pending:
+        removed = not kept.pending and not kept.news
+        if removed:
             del self._messages[settlement.queue_id]
-        return Receipt(not kept.pending, reports)
+        return Receipt(removed, reports)
 
     def _apply(self, kept: _Message, settled: Settled) -> None:
         if settled.state is not State.DEFERRED:
@@ -135,15 +154,33 @@ class MemoryStore:
             pending.next_attempt = settled.next_attempt
             pending.last_reply = settled.last_reply
             pending.warned = settled.warned
+            pending.overdue = settled.overdue
 
-    async def next_due(self, skip: AbstractSet[str] = frozenset()) -> float | None:
+    async def unreported(self) -> Sequence[QueueId]:
         """See QueueStore."""
-        return min((entry[0] for entry in self._free(skip)), default=None)
+        return sorted(queue_id for queue_id, kept in self._messages.items() if kept.news)
+
+    async def news(self, queue_id: QueueId, limit: int) -> tuple[NewMessage, Sequence[Unreported]] | None:
+        """See QueueStore."""
+        kept = self._messages.get(queue_id)
+        if kept is None or not kept.news:
+            return None
+        return kept.message, [kept.news[key] for key in sorted(kept.news)[:limit]]
+
+    async def next_due(
+        self, skip: AbstractSet[str] = frozenset(), skip_messages: AbstractSet[QueueId] = frozenset()
+    ) -> float | None:
+        """See QueueStore."""
+        return min((entry[0] for entry in self._free(skip, skip_messages)), default=None)
 
     async def bring_forward(self, beyond: float, to: float) -> int:
         """See QueueStore."""
-        every = [pending for kept in self._messages.values() if not kept.hold for pending in kept.pending.values()]
-        late = [pending for pending in every if pending.next_attempt > beyond]
+        late = [
+            pending
+            for kept in self._messages.values()
+            for pending in kept.pending.values()
+            if pending.next_attempt > beyond and not kept.hold and not (kept.is_awaited and not pending.attempts)
+        ]
         for pending in late:
             pending.next_attempt = to
         return len(late)
@@ -176,8 +213,16 @@ class MemoryStore:
             )
             for number, pending in sorted(kept.pending.items())
         )
-        arrived = kept.message.origin.received_at
-        return Listed(queue_id, envelope.reverse_path, kept.message.content.size, arrived, kept.hold, recipients)
+        return Listed(
+            queue_id,
+            envelope.reverse_path,
+            kept.message.content.size,
+            kept.message.origin.received_at,
+            kept.hold,
+            recipients,
+            awaited_release(envelope, recipients),
+            kept.message.origin.login,
+        )
 
     async def show(self, queue_id: QueueId) -> tuple[Listed, NewMessage] | None:
         """See QueueStore."""
@@ -194,9 +239,13 @@ class MemoryStore:
     async def release_hold(self, queue_id: QueueId) -> bool:
         """See QueueStore."""
         kept = self._messages.get(queue_id)
-        if kept:
-            kept.hold = False
-        return await self.retry(queue_id)
+        if kept is None:
+            return False
+        kept.hold = False
+        release = max(self._clock(), kept.message.envelope.hold_until)
+        for pending in kept.pending.values():
+            pending.next_attempt = self._clock() if pending.attempts else release
+        return True
 
     async def retry(self, queue_id: QueueId) -> bool:
         """See QueueStore."""

@@ -17,12 +17,21 @@ from typing import Any, Final, TypeVar
 import apsw
 import msgspec
 
+from valija.content.reported import Reported, ReportKind
 from valija.mail.content import Content
 from valija.mail.envelope import Envelope
 from valija.mail.origin import Origin
 from valija.mail.outcome import State
 from valija.queue.identity import from_number
-from valija.queue.store import CRASH_LIMIT, Listed, NewMessage, PendingRecipient, Settled
+from valija.queue.store import (
+    CRASH_LIMIT,
+    Listed,
+    NewMessage,
+    PendingRecipient,
+    Settled,
+    Unreported,
+    awaited_release,
+)
 
 T = TypeVar("T")
 
@@ -35,7 +44,19 @@ _DEFER_RECIPIENT: Final = """
 UPDATE recipient SET next_attempt = ?, attempts = attempts + 1, warned = ?, last_reply = ?
 WHERE message = ? AND number = ?"""
 _END_MESSAGE: Final = """
-DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1) RETURNING body_file"""
+DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)
+AND NOT EXISTS (SELECT 1 FROM news WHERE message = ?1) RETURNING body_file"""
+_LEAVE: Final = "AND NOT EXISTS (SELECT 1 FROM news WHERE message = message.id)"
+_RELEASE_HOLD: Final = """
+UPDATE recipient SET held = 0, next_attempt = CASE attempts WHEN 0 THEN max(?1, ?3) ELSE ?1 END WHERE message = ?2"""
+_LATE_AND_NEW: Final = """
+SELECT DISTINCT message FROM recipient WHERE held = 0 AND next_attempt > ? AND attempts = 0"""
+_BRING_FORWARD: Final = """
+UPDATE recipient SET next_attempt = ?1 WHERE held = 0 AND next_attempt > ?2
+AND NOT (attempts = 0 AND message IN (SELECT value FROM json_each(?3)))"""
+_FORGET_NEWS: Final = "DELETE FROM news WHERE message = ? AND kind = ? AND number = ?"
+_NEXT_WITH_NEWS: Final = "SELECT min(message) FROM news WHERE message > ?"
+_NEWS: Final = "SELECT kind, facts FROM news WHERE message = ? ORDER BY kind, number LIMIT ?"
 _PENDING: Final = """
 SELECT number, attempts, next_attempt, last_reply FROM recipient WHERE message = ? ORDER BY number"""
 
@@ -45,11 +66,19 @@ class _Facts(msgspec.Struct, frozen=True, gc=False):
     origin: Origin
 
 
-RawRows = Sequence[tuple[Any, ...]]
-"""Rows of a table as they lie there."""
+_RawRows = Sequence[tuple[Any, ...]]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Facts).decode
+_decode_news = msgspec.msgpack.Decoder(Reported).decode
+
+
+class RawMessages(msgspec.Struct, frozen=True):
+    """Messages as they lie in a file: the rows of each table that belong to them."""
+
+    messages: _RawRows
+    recipients: _RawRows
+    news: _RawRows
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -79,12 +108,13 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 def new_row(number: int, message: NewMessage, next_hop: Callable[[Envelope, str], str]) -> Row:
-    """Return a message with the id `number` as a row, all recipients due since its arrival."""
-    envelope, content, arrived = message.envelope, message.content, message.origin.received_at
+    """Return a message with the id `number` as a row, all recipients due since its arrival or release."""
+    envelope, content = message.envelope, message.content
+    due = max(message.origin.received_at, envelope.hold_until)
     facts = _encode(_Facts(envelope, message.origin))
     recipients = tuple(
         [
-            (number, place, next_hop(envelope, recipient.address), arrived)
+            (number, place, next_hop(envelope, recipient.address), due)
             for place, recipient in enumerate(envelope.recipients)
         ]
     )
@@ -92,7 +122,7 @@ def new_row(number: int, message: NewMessage, next_hop: Callable[[Envelope, str]
 
 
 class Gone(Exception):
-    """A message that was to be removed with others is not there."""
+    """A message that was to be removed with others is not there, or has news to be told."""
 
 
 class Rows:
@@ -114,9 +144,9 @@ class Rows:
                 self.execute("ROLLBACK")
             raise
 
-    def select(self, statement: str, number: int) -> builtins.list[tuple[Any, ...]]:
-        """Return the rows that a statement finds for a message."""
-        return self.execute(statement, (number,)).fetchall()
+    def select(self, statement: str, *values: Any) -> builtins.list[tuple[Any, ...]]:
+        """Return the rows that a statement finds."""
+        return self.execute(statement, values).fetchall()
 
     def insert(self, *rows: Row) -> None:
         """Add messages."""
@@ -130,11 +160,11 @@ class Rows:
         return Effect(ended is not None, removed=ended is not None, body_file=ended or "")
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Remove messages with all their recipients. Raises Gone if one of them is not there."""
+        """Remove messages with all their recipients. Raises Gone if one of them can't be removed."""
         for block in _blocks(numbers):
             places = ", ".join("?" * len(block))  # nothing else is written into the statements
             self.execute(f"DELETE FROM recipient WHERE message IN ({places})", block)  # noqa: S608
-            self.execute(f"DELETE FROM message WHERE id IN ({places})", block)  # noqa: S608
+            self.execute(f"DELETE FROM message WHERE id IN ({places}) {_LEAVE}", block)  # noqa: S608
             if self._connection.changes() != len(block):
                 raise Gone
 
@@ -143,12 +173,23 @@ class Rows:
         for block in _blocks(rows):
             self.execute(statement + ", ".join([values] * len(block)), tuple(chain.from_iterable(block)))
 
-    def settle(self, number: int, settled: Sequence[Settled], reports: Sequence[Row]) -> Effect:
+    def settle(
+        self,
+        number: int,
+        settled: Sequence[Settled],
+        reports: Sequence[Row],
+        news: Sequence[Unreported] = (),
+        told: Sequence[Unreported] = (),
+    ) -> Effect:
         """Record an attempt's effect on recipients, and add the reports; nothing where the message is gone."""
         deferred = False
         for recipient in settled:
             deferred |= self._settle_one(number, recipient)
-        ended = None if deferred else self.execute(_END_MESSAGE, (number,)).get
+        if news and self._is_there(number):
+            self._keep_news(number, news)
+        if told:
+            self._connection.executemany(_FORGET_NEWS, [(number, *each.key) for each in told])
+        ended = None if deferred or news else self.execute(_END_MESSAGE, (number,)).get
         if ended is None and not self._survives(number):
             return Effect(found=False)
         for report in reports:
@@ -160,9 +201,27 @@ class Rows:
         if settled.state is not State.DEFERRED:
             self.execute(_END_RECIPIENT, (number, settled.number))
             return False
-        values = (settled.next_attempt, settled.warned, settled.last_reply, number, settled.number)
-        self.execute(_DEFER_RECIPIENT, values)
+        warned = settled.warned | settled.overdue << 1
+        self.execute(_DEFER_RECIPIENT, (settled.next_attempt, warned, settled.last_reply, number, settled.number))
         return self._connection.changes() > 0
+
+    def _keep_news(self, number: int, news: Sequence[Unreported]) -> None:
+        values = [(number, *each.key, _encode(each.reported)) for each in news]
+        self._connection.executemany("INSERT OR REPLACE INTO news VALUES (?, ?, ?, ?)", values)
+
+    def unreported(self) -> builtins.list[int]:
+        """Return the messages that have news, without a look at each of their news."""
+        found: builtins.list[int] = []
+        while following := self.execute(_NEXT_WITH_NEWS, (found[-1] if found else 0,)).get:
+            found.append(following)
+        return found
+
+    def news(self, number: int, limit: int) -> builtins.list[Unreported]:
+        """Return up to `limit` news of a message, in the order of kind and place."""
+        return [Unreported(ReportKind(kind), _decode_news(facts)) for kind, facts in self.select(_NEWS, number, limit)]
+
+    def _is_there(self, number: int) -> bool:
+        return self.execute("SELECT 1 FROM message WHERE id = ?", (number,)).get is not None
 
     def _survives(self, number: int) -> bool:
         """Whether a message is there after an attempt, which it has then outlived: crashes before do not count on."""
@@ -207,8 +266,16 @@ class Rows:
             )
             for place, attempts, next_attempt, last_reply in self.select(_PENDING, number)
         )
-        arrived = read.origin.received_at
-        return Listed(from_number(number), read.envelope.reverse_path, size, arrived, bool(hold), recipients)
+        return Listed(
+            from_number(number),
+            read.envelope.reverse_path,
+            size,
+            read.origin.received_at,
+            bool(hold),
+            recipients,
+            awaited_release(read.envelope, recipients),
+            read.origin.login,
+        )
 
     def hold(self, number: int) -> bool:
         """Keep a message for a human; False if it is not there."""
@@ -221,17 +288,22 @@ class Rows:
 
     def release_hold(self, number: int, now: float) -> bool:
         """End a hold, recipients due at `now`, old crashes forgiven; False if the message is not there."""
-        self.execute("UPDATE recipient SET held = 0, next_attempt = ? WHERE message = ?", (now, number))
+        self.execute(_RELEASE_HOLD, (now, number, self._hold_until(number)))
         return self._changes("UPDATE message SET hold = 0, crashes = 0 WHERE id = ?", number)
 
     def retry(self, number: int, now: float) -> bool:
         """Make the recipients due at `now`; False if the message is not there."""
         self.execute("UPDATE recipient SET next_attempt = ? WHERE message = ?", (now, number))
-        return self.execute("SELECT 1 FROM message WHERE id = ?", (number,)).get is not None
+        return self._is_there(number)
+
+    def _hold_until(self, number: int) -> float:
+        facts = self.execute("SELECT facts FROM message WHERE id = ?", (number,)).get
+        return _decode(facts).envelope.hold_until if facts else 0.0
 
     def delete(self, number: int) -> str | None:
         """Remove a message; return the name of its file or "", None if it is not there."""
-        self.execute("DELETE FROM recipient WHERE message = ?", (number,))
+        for table in ("recipient", "news"):
+            self.execute(f"DELETE FROM {table} WHERE message = ?", (number,))  # noqa: S608
         body_file: str | None = self.execute("DELETE FROM message WHERE id = ? RETURNING body_file", (number,)).get
         return body_file
 
@@ -243,7 +315,8 @@ class Rows:
 
     def bring_forward(self, beyond: float, to: float) -> int:
         """Have recipients that are due later than `beyond` due at `to`; return how many."""
-        self.execute("UPDATE recipient SET next_attempt = ? WHERE held = 0 AND next_attempt > ?", (to, beyond))
+        released_later = [number for (number,) in self.select(_LATE_AND_NEW, beyond) if self._hold_until(number)]
+        self.execute(_BRING_FORWARD, (to, beyond, msgspec.json.encode(released_later).decode()))
         return self._connection.changes()
 
     def largest(self) -> int:
@@ -262,18 +335,20 @@ class Rows:
         """Whether a message has this file as its body."""
         return self.execute("SELECT 1 FROM message WHERE body_file <> '' AND body_file = ?", (name,)).get is not None
 
-    def raw(self, limit: int) -> tuple[RawRows, RawRows]:
-        """Return the first `limit` messages and their recipients as they lie in the tables."""
+    def raw(self, limit: int) -> RawMessages:
+        """Return the first `limit` messages as they lie in the tables."""
         messages = self.execute("SELECT * FROM message ORDER BY id LIMIT ?", (limit,)).fetchall()
-        if not messages:
-            return [], []
-        recipients = self.execute("SELECT * FROM recipient WHERE message <= ?", (messages[-1][0],)).fetchall()
-        return messages, recipients
+        last = messages[-1][0] if messages else 0
+        recipients = self.execute("SELECT * FROM recipient WHERE message <= ?", (last,)).fetchall()
+        news = self.execute("SELECT * FROM news WHERE message <= ?", (last,)).fetchall()
+        return RawMessages(messages, recipients, news)
 
-    def insert_raw(self, messages: RawRows, recipients: RawRows) -> None:
+    def insert_raw(self, raw: RawMessages) -> None:
         """Add what `raw` returned; what is there already stays as it is."""
-        self._connection.executemany("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", messages)
-        self._connection.executemany("INSERT OR IGNORE INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?)", recipients)
+        insert = self._connection.executemany
+        insert("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", raw.messages)
+        insert("INSERT OR IGNORE INTO recipient VALUES (?, ?, ?, ?, ?, ?, ?, ?)", raw.recipients)
+        insert("INSERT OR IGNORE INTO news VALUES (?, ?, ?, ?)", raw.news)
 
     def _changes(self, statement: str, number: int) -> bool:
         self.execute(statement, (number,))

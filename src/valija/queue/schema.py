@@ -5,7 +5,12 @@
 
 A message has one row in `message` and one row in `recipient` for each recipient that is pending; `held` repeats the
 message's hold, so that what is on hold costs the search for due recipients nothing. `next_hop` is what the store was
-told about the way to it when it was put: it is only used to leave out next hops that are full at the moment.
+told about the way to it when it was put: it is only used to leave out next hops that are full at the moment. `warned`
+has a bit for each thing reported that is not the recipient's end (see store.Due). What is to be reported when the other
+attempts of a round have ended waits in `news`.
+
+A file of an earlier version is brought up to this one where it lies, in one transaction. An earlier server can't use it
+any more, and sets it aside.
 
 A file set aside keeps its companions and its large bodies: `worker-0.sqlite3.damaged-1800000000` and
 `worker-0.spool.damaged-1800000000`. They are never touched again, and are a human's to look at. Bodies that lie where
@@ -24,15 +29,28 @@ import apsw
 import msgspec
 
 from valija.queue.paths import COMPANIONS, SPOOL_SUFFIX, QueueBarred, QueuePaths
+from valija.queue.rows import Rows
 from valija.queue.spool import sync_path
 
 APPLICATION_ID: Final = 0x56414C4A  # "VALJ", seen by file(1)
-VERSION: Final = 1
+VERSION: Final = 2
 
 BUSY_TIMEOUT: Final = 5000  # milliseconds to wait for another process's transaction, which take far less
 _CHECKPOINT_PAGES: Final = 4000  # of 4 KiB, in the write-ahead log
 _CACHE_KIB: Final = 8192
 _CHECKED_SIZE: Final = 64 * 1024 * 1024  # octets
+
+_NEWS: Final = """
+CREATE TABLE news (
+    message INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    facts BLOB NOT NULL,
+    PRIMARY KEY (message, kind, number)
+) WITHOUT ROWID;
+"""
+_UPGRADES: Final = {1: _NEWS}
+"""What makes a file of a version one of the next."""
 
 _TABLES: Final = f"""
 CREATE TABLE message (
@@ -57,6 +75,7 @@ CREATE TABLE recipient (
     PRIMARY KEY (message, number)
 ) WITHOUT ROWID;
 CREATE INDEX due ON recipient (next_attempt, next_hop) WHERE held = 0;
+{_NEWS}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
@@ -110,6 +129,7 @@ def open_file(path: Path) -> apsw.Connection:
         _check_kind(connection)
         _configure(connection)
         _check_health(connection, path)
+        _upgrade(connection)
     except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, Unusable) as error:
         connection.close()
         raise Unusable(str(error)) from None
@@ -153,8 +173,18 @@ def _check_kind(connection: apsw.Connection) -> None:
     """Raise Unusable for a file of somebody else's, before it is touched."""
     if connection.pragma("application_id") != APPLICATION_ID:
         raise Unusable("it is not a queue file of this server")
-    if connection.pragma("user_version") != VERSION:
+    version = connection.pragma("user_version")
+    if version != VERSION and version not in _UPGRADES:
         raise Unusable("it was written by another version of this server")
+
+
+def _upgrade(connection: apsw.Connection) -> None:
+    """Bring a file of an earlier version up to this one. Another process may do the same at this moment."""
+    if connection.pragma("user_version") == VERSION:
+        return
+    with Rows(connection).transaction():
+        for version in range(connection.pragma("user_version"), VERSION):
+            connection.execute(f"{_UPGRADES[version]} PRAGMA user_version = {version + 1};").fetchall()
 
 
 def _check_health(connection: apsw.Connection, path: Path) -> None:

@@ -4,6 +4,8 @@
                      make_report=make_report)
     receipt = await store.settle(verdict.settlement)
 
+    verdict = tell(queue_id, message, news, now=now, make_report=make_report)     # when a round of attempts has ended
+
 Rules:
 
 - Each recipient of the job has exactly one outcome, and gets exactly one Settled. Anything else is an error of ours.
@@ -11,12 +13,14 @@ Rules:
   stay what they were; the report has 4.4.7 as its status, and says how long it was tried (RFC 3463 section 3.5).
 - Reports go by NOTIFY (RFC 3461 section 4.1): a failure unless it was excluded; a delay, once, unless excluded; a
   delivery only where it was asked for, and not where the next host took over the duty to report.
-- One report of a kind and attempt, on all recipients concerned. None is made about a null reverse-path.
-
-Known weakness: recipients of one message that travel in different jobs are reported separately.
+- A message past the time its sender set (RFC 2852 section 4.1.3) goes back with 5.4.7, or its sender is told once with
+  4.4.7 and it is tried on. A hand-over to a host that does not know of that time is told (section 4.1.4).
+- One report of a kind and round, on all recipients concerned: where other attempts at a message are under way, the news
+  are kept for the last of them. None is made about a null reverse-path.
+- A report is as urgent as its message was (RFC 6710 section 4.6), and travels as protected (RFC 8689 section 5).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -28,8 +32,8 @@ from valija.mail.job import QueueId
 from valija.mail.origin import Origin
 from valija.mail.outcome import Outcome, State
 from valija.mail.reply import Reply
-from valija.policy.retry import RetryPolicy, is_given_up, is_warning_due, next_attempt
-from valija.queue.store import Claim, Due, NewMessage, Settled, Settlement
+from valija.policy.retry import RetryPolicy, begin_of, is_given_up, is_warning_due, next_attempt
+from valija.queue.store import Claim, Due, NewMessage, Settled, Settlement, Unreported
 
 MakeReport = Callable[[ReportKind, QueueId, NewMessage, Sequence[Reported]], Content]
 """Writes the content of a report on a message: kind, its queue id, the message, the recipients concerned."""
@@ -37,8 +41,18 @@ MakeReport = Callable[[ReportKind, QueueId, NewMessage, Sequence[Reported]], Con
 OUR_FAULT: Final = Reply(451, "4.3.0", "Internal error, the message will be tried again")
 """The reply that a recipient is deferred with when the attempt itself went wrong here."""
 
-_ABSENT, _SUCCESS, _FAILURE, _DELAY = map(int, (Notify.ABSENT, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY))
+TOO_LATE: Final = Reply(451, "4.4.7", "The time to deliver by, which the sender set, has passed")
+"""The reply to an attempt that was not made, because no more may be made."""
+
+NEWS_AT_ONCE: Final = 10_000
+"""So many recipients one report names at most: it has to be a message that most servers take."""
+
+_SUCCESS, _FAILURE, _DELAY = map(int, (Notify.SUCCESS, Notify.FAILURE, Notify.DELAY))
+_UNSAID: Final = 1 << 10  # stands for an absent NOTIFY where wishes are compared
+_UNLESS_NEVER: Final = _SUCCESS | _FAILURE | _DELAY | _UNSAID
 _LONGEST_REPLY: Final = 1000  # characters kept of one
+_LONGEST_TOLD: Final = 2000  # characters of a reply that a report quotes
+_NO_DEADLINE: Final = float("inf")
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -58,11 +72,12 @@ def settle(
     policy: RetryPolicy,
     random: float,
     make_report: MakeReport,
+    keeps_news: bool = False,
 ) -> Verdict:
     """Return the effect of one job's attempt, begun at `started`, that ended with `outcomes` at `now`.
 
     `claim` holds exactly the job's recipients. `final` tells that a delivery put the message into its mailbox, so
-    that nobody behind can report on it. `random` is in [0, 1).
+    that nobody behind can report on it. `random` is in [0, 1). With `keeps_news` nothing is reported yet.
     """
     judge = _Judge(claim, final=final, started=started, now=now, policy=policy, random=random)
     due = {recipient.number: recipient for recipient in claim.due}
@@ -72,8 +87,28 @@ def settle(
         ended = all(each.state is not State.DEFERRED for each in settled)
         ends = ended and claim.only and not claim.message.content.body_file
         return Verdict(Settlement(claim.queue_id, settled, ends_message=ends))
-    reports = tuple([_report(claim, kind, judge.news[kind], now, make_report) for kind in judge.news])
+    if keeps_news:
+        news = tuple([_kept(kind, reported) for kind, all_of_it in judge.news.items() for reported in all_of_it])
+        return Verdict(Settlement(claim.queue_id, settled, news=news))
+    reports = _reports(claim.queue_id, claim.message, judge.news, now, make_report)
     return Verdict(Settlement(claim.queue_id, settled, reports), tuple(judge.news))
+
+
+def tell(
+    queue_id: QueueId, message: NewMessage, news: Sequence[Unreported], *, now: float, make_report: MakeReport
+) -> Verdict:
+    """Return the settlement that reports news which were kept, and forgets them: one report of each kind."""
+    by_kind: dict[ReportKind, list[Reported]] = {}
+    for each in news:
+        by_kind.setdefault(each.kind, []).append(each.reported)
+    reports = _reports(queue_id, message, by_kind, now, make_report)
+    return Verdict(Settlement(queue_id, (), reports, told=tuple(news)), tuple(by_kind))
+
+
+def is_forbidden(envelope: Envelope, now: float) -> bool:
+    """Whether no attempt at a message may be made any more, because its time to deliver by has passed."""
+    deliver_by = envelope.deliver_by
+    return deliver_by is not None and deliver_by.returns and now >= deliver_by.until
 
 
 def settle_in_doubt(
@@ -95,13 +130,14 @@ def settle_in_doubt(
 class _Judge:
     """Settles the recipients of one attempt one by one, and collects the news to report."""
 
-    __slots__ = ("_arrived", "_envelope", "_final", "_now", "_policy", "_random", "_started", "news")
+    __slots__ = ("_begun", "_deadline", "_envelope", "_final", "_now", "_policy", "_random", "_started", "news")
 
     def __init__(
         self, claim: Claim, *, final: bool, started: float, now: float, policy: RetryPolicy, random: float
     ) -> None:
-        self._envelope = claim.message.envelope
-        self._arrived = claim.message.origin.received_at
+        envelope = self._envelope = claim.message.envelope
+        self._begun = begin_of(claim.message.origin.received_at, envelope.hold_until)
+        self._deadline = envelope.deliver_by.until if envelope.deliver_by else _NO_DEADLINE
         self._final = final
         self._started = started
         self._now = now
@@ -113,39 +149,51 @@ class _Judge:
         """Return the effect on one recipient."""
         if outcome.state is State.DELIVERED:
             return self._delivered(outcome)
+        too_late = expired = False
         if outcome.state is State.DEFERRED:
-            if not is_given_up(self._policy, self._started, self._arrived):
+            too_late = is_forbidden(self._envelope, self._now)
+            expired = not too_late and is_given_up(self._policy, self._started, self._begun)
+            if not too_late and not expired:
                 return self._deferred(due, outcome)
             outcome = msgspec.structs.replace(outcome, state=State.FAILED)
-            self._tell(ReportKind.FAILURE, _FAILURE, outcome, unless_excluded=True, expired=True)
-        else:
-            self._tell(ReportKind.FAILURE, _FAILURE, outcome, unless_excluded=True)
+        self._tell(ReportKind.FAILURE, _FAILURE | _UNSAID, outcome, expired=expired, too_late=too_late)
         return Settled(outcome.number, State.FAILED, _words(outcome.reply))
 
     def _delivered(self, outcome: Outcome) -> Settled:
-        if not outcome.dsn_passed_on:
-            kind = ReportKind.SUCCESS if self._final else ReportKind.RELAYED
-            self._tell(kind, _SUCCESS, outcome, unless_excluded=False)
+        if self._final:
+            self._tell(ReportKind.SUCCESS, _SUCCESS, outcome)
+        elif self._envelope.deliver_by is not None and self._is_traced(outcome):
+            self._tell(ReportKind.RELAYED, _UNLESS_NEVER, outcome)
+        elif not outcome.dsn_passed_on:
+            self._tell(ReportKind.RELAYED, _SUCCESS, outcome)
         return Settled(outcome.number, State.DELIVERED)
 
+    def _is_traced(self, outcome: Outcome) -> bool:
+        """Whether a hand-over is told because of the time to deliver by, which was handed over with it or was not."""
+        deliver_by = self._envelope.deliver_by
+        assert deliver_by is not None
+        return deliver_by.traces or (not outcome.deliver_by_passed_on and self._started < self._deadline)
+
     def _deferred(self, due: Due, outcome: Outcome) -> Settled:
-        warned = due.warned
-        if not warned and is_warning_due(self._policy, self._now, self._arrived):
-            self._tell(ReportKind.DELAY, _DELAY, outcome, unless_excluded=True)
-            warned = True
-        again = next_attempt(self._policy, due.attempts + 1, self._now, self._arrived, self._random)
-        return Settled(outcome.number, State.DEFERRED, _words(outcome.reply), again, warned)
+        overdue = self._now >= self._deadline
+        warned = due.warned or is_warning_due(self._policy, self._now, self._begun)
+        if (overdue and not due.overdue) or (warned and not due.warned):
+            self._tell(ReportKind.DELAY, _DELAY | _UNSAID, outcome, too_late=overdue and not due.overdue)
+        again = next_attempt(
+            self._policy, due.attempts + 1, self._now, self._begun, self._random, deadline=self._deadline
+        )
+        return Settled(outcome.number, State.DEFERRED, _words(outcome.reply), again, warned, overdue)
 
     def _tell(
-        self, kind: ReportKind, wish: int, outcome: Outcome, *, unless_excluded: bool, expired: bool = False
+        self, kind: ReportKind, wish: int, outcome: Outcome, *, expired: bool = False, too_late: bool = False
     ) -> None:
         """Note a recipient for a report, if its sender can hear of it and wishes to."""
         recipient = self._envelope.recipients[outcome.number]
-        wished = recipient.notify & wish or (unless_excluded and recipient.notify == _ABSENT)
-        if wished and self._envelope.reverse_path:
+        if (recipient.notify or _UNSAID) & wish and self._envelope.reverse_path:
             lifetime = self._policy.lifetime
-            until = self._arrived + lifetime if kind is ReportKind.DELAY else 0.0
-            self.news.setdefault(kind, []).append(Reported(recipient, outcome, until, lifetime if expired else 0.0))
+            until = self._begun + lifetime if kind is ReportKind.DELAY else 0.0
+            told = Reported(recipient, outcome, until, lifetime if expired else 0.0, too_late)
+            self.news.setdefault(kind, []).append(told)
 
 
 def _words(reply: Reply) -> str:
@@ -153,16 +201,44 @@ def _words(reply: Reply) -> str:
     return str(reply)[:_LONGEST_REPLY].encode("utf-8", "backslashreplace").decode()
 
 
-def _report(
-    claim: Claim, kind: ReportKind, reported: Sequence[Reported], now: float, make_report: MakeReport
-) -> NewMessage:
-    """Return a report as a message: null reverse-path, and no report on the report (RFC 3461 section 6.1)."""
-    reverse_path = claim.message.envelope.reverse_path
-    content = make_report(kind, claim.queue_id, claim.message, reported)
-    envelope = Envelope(
-        "",
-        (Recipient(reverse_path, Notify.NEVER),),
-        "7BIT" if content.head.isascii() else "8BITMIME",
-        smtputf8=not reverse_path.isascii(),
+def _kept(kind: ReportKind, reported: Reported) -> Unreported:
+    """Return news as they are kept until their report: texts that every encoding can take, as long as one quotes."""
+    outcome = reported.outcome
+    reply = Reply(outcome.reply.code, _encodable(outcome.reply.enhanced), _encodable(outcome.reply.text))
+    outcome = msgspec.structs.replace(outcome, reply=reply, remote=_encodable(outcome.remote))
+    return Unreported(kind, msgspec.structs.replace(reported, outcome=outcome))
+
+
+def _encodable(text: str) -> str:
+    return text[:_LONGEST_TOLD].encode("utf-8", "backslashreplace").decode()
+
+
+def _reports(
+    queue_id: QueueId,
+    message: NewMessage,
+    news: Mapping[ReportKind, Sequence[Reported]],
+    now: float,
+    make_report: MakeReport,
+) -> tuple[NewMessage, ...]:
+    """Return the reports as messages: null reverse-path, and no report on the report (RFC 3461 section 6.1)."""
+    return tuple(
+        [
+            NewMessage(
+                _report_envelope(message.envelope, content := make_report(kind, queue_id, message, reported)),
+                content,
+                Origin("local", now, rule=f"{kind} report on {queue_id}"),
+            )
+            for kind, reported in news.items()
+        ]
     )
-    return NewMessage(envelope, content, Origin("local", now, rule=f"{kind} report on {claim.queue_id}"))
+
+
+def _report_envelope(about: Envelope, content: Content) -> Envelope:
+    return Envelope(
+        "",
+        (Recipient(about.reverse_path, Notify.NEVER),),
+        "7BIT" if content.head.isascii() else "8BITMIME",
+        smtputf8=not about.reverse_path.isascii(),
+        require_tls=about.require_tls,
+        priority=about.priority,
+    )

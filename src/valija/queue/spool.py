@@ -101,6 +101,12 @@ class SpoolFile:
             view = view[os.write(self._descriptor, view) :]
         self.size += len(data)
 
+    def read(self, chunk: int = 65536) -> Iterator[bytes]:
+        """Yield what was written so far. Raises OSError."""
+        with self._path.open("rb", buffering=0) as file:
+            while data := file.read(chunk):
+                yield data
+
     def finish(self, head: bytes) -> Content:
         """Close the file, and return the content that it is the body of, behind `head`."""
         self._close()

@@ -29,15 +29,16 @@ from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.queue.claims import Claims
 from valija.queue.flight import Flight
-from valija.queue.identity import IdSource, to_number
+from valija.queue.identity import IdSource, from_number, to_number
 from valija.queue.paths import QueuePaths, check_access, take_lock
 from valija.queue.recovery import Recovery, recover
-from valija.queue.rows import RawRows, Rows, new_row
+from valija.queue.rows import RawMessages, Row, Rows, new_row
 from valija.queue.spool import Spool
-from valija.queue.store import Claim, Listed, NewMessage, Receipt, Settlement
+from valija.queue.store import Claim, Listed, NewMessage, Receipt, Settlement, Unreported
 from valija.queue.writer import Writer
 
 _POLL_INTERVAL: Final = 1.0  # seconds
+_MANY: Final = 1000  # recipients: beyond, the row is made in a thread, while the loop goes on
 
 
 class SqliteStore:
@@ -107,7 +108,7 @@ class SqliteStore:
         number = to_number(queue_id)
         body_file = message.content.body_file
         try:
-            row = new_row(number, message, self._next_hop)
+            row = await self._row(number, message)
             if body_file:
                 await self._loop.run_in_executor(self._files, self.spool.sync, body_file)
             lease = self._lease_all(number, len(row.recipients)) if claim else None
@@ -120,6 +121,11 @@ class SqliteStore:
                 self._remove_file(body_file)
             raise
 
+    async def _row(self, number: int, message: NewMessage) -> Row:
+        if len(message.envelope.recipients) > _MANY:
+            return await self._loop.run_in_executor(self._files, new_row, number, message, self._next_hop)
+        return new_row(number, message, self._next_hop)
+
     def _lease_all(self, number: int, count: int) -> Callable[[None], None]:
         return lambda _: self._claims.lease_all(number, count)
 
@@ -128,9 +134,16 @@ class SqliteStore:
         ending = self._writer.read(lambda: self._claims.end(number, range(count)))
         ending.add_done_callback(lambda _: self._wake())
 
-    async def claim(self, now: float, limit: int, skip: AbstractSet[str] = frozenset()) -> Sequence[Claim]:
+    async def claim(
+        self,
+        now: float,
+        limit: int,
+        skip: AbstractSet[str] = frozenset(),
+        skip_messages: AbstractSet[QueueId] = frozenset(),
+    ) -> Sequence[Claim]:
         """See QueueStore."""
-        finding = self._writer.read(lambda: self._claims.find(now, limit, skip))
+        passed_over = frozenset(map(to_number, skip_messages))
+        finding = self._writer.read(lambda: self._claims.find(now, limit, skip, passed_over))
         try:
             return await asyncio.shield(finding)
         except asyncio.CancelledError:
@@ -167,7 +180,7 @@ class SqliteStore:
         ]
         places = [settled.number for settled in settlement.recipients]
         effect = await self._writer.write(
-            lambda: self._rows.settle(number, settlement.recipients, reports),
+            lambda: self._rows.settle(number, settlement.recipients, reports, settlement.news, settlement.told),
             lambda _: self._claims.end(number, places),
             patient=not reports,
         )
@@ -175,9 +188,25 @@ class SqliteStore:
             self._remove_file(effect.body_file)
         return Receipt(effect.removed, report_ids if effect.found else ())
 
-    async def next_due(self, skip: AbstractSet[str] = frozenset()) -> float | None:
+    async def unreported(self) -> Sequence[QueueId]:
         """See QueueStore."""
-        return await self._writer.read(lambda: self._claims.next_due(skip))
+        return [from_number(number) for number in await self._writer.read(self._rows.unreported)]
+
+    async def news(self, queue_id: QueueId, limit: int) -> tuple[NewMessage, Sequence[Unreported]] | None:
+        """See QueueStore."""
+        return await self._writer.read(lambda: self._news(to_number(queue_id), limit))
+
+    def _news(self, number: int, limit: int) -> tuple[NewMessage, Sequence[Unreported]] | None:
+        news = self._rows.news(number, limit)
+        stored = self._rows.load(number) if news else None
+        return (stored.message, news) if stored else None
+
+    async def next_due(
+        self, skip: AbstractSet[str] = frozenset(), skip_messages: AbstractSet[QueueId] = frozenset()
+    ) -> float | None:
+        """See QueueStore."""
+        passed_over = frozenset(map(to_number, skip_messages))
+        return await self._writer.read(lambda: self._claims.next_due(skip, passed_over))
 
     async def bring_forward(self, beyond: float, to: float) -> int:
         """See QueueStore."""
@@ -246,9 +275,9 @@ class SqliteStore:
             self._remove_file(body_file)
         return body_file is not None
 
-    async def take_over(self, messages: RawRows, recipients: RawRows) -> None:
+    async def take_over(self, raw: RawMessages) -> None:
         """Add messages as they lie in another queue file, once their bodies are here (see queue/adoption)."""
-        await self._writer.write(lambda: self._rows.insert_raw(messages, recipients))
+        await self._writer.write(lambda: self._rows.insert_raw(raw))
         self._wake()
 
     async def close(self) -> None:

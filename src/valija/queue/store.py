@@ -7,6 +7,8 @@ The contract that every store keeps, and that tests/contract holds all of them t
   process (embedded store), or by time (shared store).
 - A settlement is one transaction: the recipients' new states, the reports that follow from them, and the deletion of
   a message that has no pending recipient left. All of it happens, or nothing.
+- News that a settlement leaves unreported are kept, and the message with them, until a settlement says that its reports
+  told them.
 - A message on hold is neither claimed nor given up.
 - A message that was being attempted during three crashes, without an ended attempt in between, goes on hold.
 - A settlement of a message that is gone (deleted by hand meanwhile) does nothing, and queues no reports.
@@ -25,6 +27,7 @@ from typing import Final, Protocol, Self
 
 import msgspec
 
+from valija.content.reported import Reported, ReportKind
 from valija.mail.content import Content
 from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
@@ -44,17 +47,22 @@ class NewMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Due(msgspec.Struct, frozen=True, gc=False):
-    """A claimed recipient: its place in the envelope, its ended attempts, and whether its delay was reported."""
+    """A claimed recipient: its place in the envelope, its ended attempts, and what was reported already.
+
+    `warned`: that it is late; `overdue`: that the time its sender set has passed (RFC 2852).
+    """
 
     number: int
     attempts: int = 0
     warned: bool = False
+    overdue: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """A message with those of its recipients that are leased to the caller. `crashes` counts crashes in attempts.
 
-    `only` tells that no other recipient of the message is pending.
+    `only` tells that no other recipient of the message is pending, `is_cut` that more recipients of a large message are
+    due than a store hands out at once: those of some next hops whole.
     """
 
     queue_id: QueueId
@@ -62,6 +70,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     due: tuple[Due, ...]
     only: bool
     crashes: int = 0
+    is_cut: bool = False
 
     @classmethod
     def fresh(cls, queue_id: QueueId, message: NewMessage) -> Self:
@@ -88,10 +97,26 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     last_reply: str = ""
     next_attempt: float = 0.0
     warned: bool = False
+    overdue: bool = False
+
+
+class Unreported(msgspec.Struct, frozen=True, gc=False):
+    """News of one recipient that wait for their report, one of each kind at most."""
+
+    kind: ReportKind
+    reported: Reported
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from the others of its message."""
+        return str(self.kind), self.reported.outcome.number
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """The effect of one attempt: every recipient of its job exactly once, and the reports that follow from it.
+
+    `news` are kept for a report to come. `told` are those kept before that `reports` bring: a settlement of no
+    recipient at all, when the last attempt of a round has ended.
 
     `ends_message` tells what most settlements are: nobody else is pending, nobody is deferred, nothing is reported, and
     no file holds the body. Such a message just leaves, and a store may remove many of them at once.
@@ -101,6 +126,8 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     recipients: tuple[Settled, ...]
     reports: tuple[NewMessage, ...] = ()
     ends_message: bool = False
+    news: tuple[Unreported, ...] = ()
+    told: tuple[Unreported, ...] = ()
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -121,7 +148,11 @@ class PendingRecipient(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A message of `valija queue list`, with its pending recipients."""
+    """A message of `valija queue list`, with its pending recipients.
+
+    `hold_until` is the time of its release where that is still awaited (RFC 4865), else 0. `login` is the user who
+    handed it in, `""` where it came otherwise.
+    """
 
     queue_id: QueueId
     reverse_path: str
@@ -129,6 +160,14 @@ class Listed(msgspec.Struct, frozen=True):
     arrived: float
     hold: bool
     recipients: tuple[PendingRecipient, ...]
+    hold_until: float = 0.0
+    login: str = ""
+
+
+def awaited_release(envelope: Envelope, recipients: Sequence[PendingRecipient]) -> float:
+    """Return the time of release that a message's recipients wait for, 0 where none does (any more)."""
+    release = envelope.hold_until
+    return release if any(not each.attempts and each.next_attempt == release for each in recipients) else 0.0
 
 
 class QueueStore(Protocol):
@@ -138,16 +177,22 @@ class QueueStore(Protocol):
         """Return an id for a message to be put, larger than all before."""
 
     async def put(self, queue_id: QueueId, message: NewMessage, *, claim: bool) -> None:
-        """Store a message, all recipients due since its arrival; return when it is durable.
+        """Store a message, all recipients due since its arrival, or from its release on; return when it is durable.
 
         With `claim` its recipients are leased to the caller at once, so that fresh mail needs no second look (see
         Claim.fresh). Raises QueueFull where there is no room; nothing is kept then, of a large content neither.
         """
 
-    async def claim(self, now: float, limit: int, skip: AbstractSet[str] = frozenset()) -> Sequence[Claim]:
+    async def claim(
+        self,
+        now: float,
+        limit: int,
+        skip: AbstractSet[str] = frozenset(),
+        skip_messages: AbstractSet[QueueId] = frozenset(),
+    ) -> Sequence[Claim]:
         """Lease recipients due at `now`, of at most `limit` messages, oldest next attempt first.
 
-        Recipients whose next hop (as the store was told to see it) is in `skip` are left out.
+        Recipients whose next hop (as the store was told to see it) is in `skip` are left out, and so are some messages.
         """
 
     async def release(self, claims: Iterable[Claim]) -> None:
@@ -156,13 +201,21 @@ class QueueStore(Protocol):
     async def settle(self, settlement: Settlement) -> Receipt:
         """Record an attempt's effect, in one transaction; return when it is durable."""
 
-    async def next_due(self, skip: AbstractSet[str] = frozenset()) -> float | None:
+    async def unreported(self) -> Sequence[QueueId]:
+        """Return the messages that have news waiting for their report."""
+
+    async def news(self, queue_id: QueueId, limit: int) -> tuple[NewMessage, Sequence[Unreported]] | None:
+        """Return a message and some of its news, in the order of kind and place; None where there are none."""
+
+    async def next_due(
+        self, skip: AbstractSet[str] = frozenset(), skip_messages: AbstractSet[QueueId] = frozenset()
+    ) -> float | None:
         """Return the earliest next attempt of a recipient that `claim` could take some day, None if there is none."""
 
     async def bring_forward(self, beyond: float, to: float) -> int:
         """Have recipients due after `beyond`, which only a clock set back explains, due at `to`; return how many.
 
-        Those on hold are left as they are: the end of the hold makes them due.
+        Those on hold are left as they are: the end of the hold makes them due. So are those whose release is awaited.
         """
 
     def begin(self, queue_id: QueueId) -> int:
@@ -184,10 +237,10 @@ class QueueStore(Protocol):
         """Keep a message for a human. False if it is not there."""
 
     async def release_hold(self, queue_id: QueueId) -> bool:
-        """End a hold; the recipients are due now. False if the message is not there."""
+        """End a hold; the recipients are due now, or when they are released. False if the message is not there."""
 
     async def retry(self, queue_id: QueueId) -> bool:
-        """Make the pending recipients due now, leases of dead processes included. False if it is not there."""
+        """Make the pending recipients due now, whose release is awaited too. False if the message is not there."""
 
     async def delete(self, queue_id: QueueId) -> bool:
         """Remove a message without a report. False if it is not there."""

@@ -1,0 +1,150 @@
+"""The places of a worker: which of the attempts in the window run now, and whose turn is next. Pure.
+
+    places = Places(total=500, per_lane=20)
+    if not places.take(attempt):
+        places.wait(attempt)
+    ...
+    places.leave(attempt)                       # its delivery has ended
+    while (following := places.next()) is not None:
+        ...                                     # it has a place now
+
+So many attempts run at once as there are places, and of one lane so many as a next hop takes. A user may have as many
+as are still free, and what the same message has counts twice: a lone message of thousands of next hops gets a third, a
+lone user half, and somebody's first message always finds a place. What comes from the file may have half of all.
+
+Whoever has to wait stands in one of two lines, both fair to users and messages, more urgent mail first (RFC 6710):
+
+- that of the lane, while all its places are taken;
+- that for a place, while only the user, the message or the worker has no more of them.
+
+Nobody waits in a lane's line whose lane has a place: where nobody in it may take that, for his own lack, all of it goes
+over to the other line, and back one by one, when their turn comes and the lane is full again.
+"""
+
+from collections import deque
+
+from valija.policy.fair_queue import FairQueue
+from valija.queue.window import Attempt, Lane
+
+
+class Places:
+    """Who runs and who waits."""
+
+    def __init__(self, total: int, per_lane: int) -> None:
+        self._total = total
+        self._per_lane = per_lane
+        self._running = 0
+        self._from_file = 0
+        self._line: FairQueue[Attempt] = FairQueue()
+        self._left: deque[Lane] = deque()
+        self._crowded: dict[Lane, None] = {}  # those with a line
+
+    @property
+    def running(self) -> int:
+        """The places that are taken."""
+        return self._running
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether anybody waits for a place."""
+        return bool(self._crowded) or bool(self._line)
+
+    def take(self, attempt: Attempt) -> bool:
+        """Give an attempt a place if it may have one now. Whoever waits may not, so nobody is passed over."""
+        if attempt.lane.running >= self._per_lane or not self._may_run(attempt):
+            return False
+        self.force(attempt)
+        return True
+
+    def force(self, attempt: Attempt) -> None:
+        """Give an attempt a place in any case."""
+        attempt.lane.running += 1
+        attempt.user.running += 1
+        attempt.round.running += 1
+        self._running += 1
+        if not attempt.is_fresh:
+            self._from_file += 1
+
+    def wait(self, attempt: Attempt) -> None:
+        """Have an attempt wait for its turn."""
+        if attempt.lane.running >= self._per_lane:
+            _put(self._line_of(attempt.lane), attempt)
+        else:
+            _put(self._line, attempt)
+
+    def leave(self, attempt: Attempt) -> None:
+        """Take an attempt's place back; `next` says who gets it."""
+        attempt.lane.running -= 1
+        attempt.user.running -= 1
+        attempt.round.running -= 1
+        self._running -= 1
+        if not attempt.is_fresh:
+            self._from_file -= 1
+        if attempt.lane.waiting:
+            self._left.append(attempt.lane)
+
+    def next(self) -> Attempt | None:
+        """Give a place to whose turn it is; None where nobody who waits may have one."""
+        while self._left:
+            lane = self._left.popleft()
+            if lane.waiting and lane.running < self._per_lane and (following := self._next_of(lane)) is not None:
+                return following
+        while (following := self._line.take(self._may_run, self._user_may_run)) is not None:
+            if self.take(following):
+                return following
+            _put_back(self._line_of(following.lane), following)
+        return None
+
+    def take_all(self) -> list[Attempt]:
+        """Take all who wait out of the lines."""
+        waiting = list(_all_of(self._line))
+        for lane in self._crowded:
+            waiting += _all_of(self._line_of(lane))
+            lane.waiting = None
+        self._crowded.clear()
+        return waiting
+
+    def _line_of(self, lane: Lane) -> FairQueue[Attempt]:
+        if lane.waiting is None:
+            lane.waiting = FairQueue()
+            self._crowded[lane] = None
+        return lane.waiting
+
+    def _next_of(self, lane: Lane) -> Attempt | None:
+        """Give a place that became free in a lane to one of those who wait for it."""
+        line = self._line_of(lane)
+        following = line.take(self._may_run, self._user_may_run)
+        if following is not None:
+            self.force(following)
+        else:
+            for each in _all_of(line):
+                _put(self._line, each)
+        if not line:
+            lane.waiting = None
+            del self._crowded[lane]
+        return following
+
+    def _may_run(self, attempt: Attempt) -> bool:
+        return attempt.user.running + attempt.round.running < self._free_for(attempt)
+
+    def _user_may_run(self, attempt: Attempt) -> bool:
+        return attempt.user.running < self._free_for(attempt)
+
+    def _free_for(self, attempt: Attempt) -> int:
+        free = self._total - self._running
+        return free if attempt.is_fresh else min(free, max(1, self._total // 2) - self._from_file)
+
+
+def _put(line: FairQueue[Attempt], attempt: Attempt) -> None:
+    line.put(attempt, user=attempt.user.name, message=attempt.claim.queue_id, priority=attempt.priority)
+
+
+def _put_back(line: FairQueue[Attempt], attempt: Attempt) -> None:
+    line.put_back(attempt, user=attempt.user.name, message=attempt.claim.queue_id, priority=attempt.priority)
+
+
+def _all_of(line: FairQueue[Attempt]) -> list[Attempt]:
+    waiting = []
+    while (attempt := line.take()) is not None:
+        waiting.append(attempt)
+    return waiting
