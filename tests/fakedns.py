@@ -223,6 +223,8 @@ class FakeDns:
             answer.flags |= dns.flags.TC
         else:
             self._fill(answer, name, script)
+            if not query.flags & dns.flags.RD:  # who asks so wants the word of an authority
+                answer.flags |= dns.flags.AA
             if script.authentic and query.flags & dns.flags.AD:
                 answer.flags |= dns.flags.AD
         try:

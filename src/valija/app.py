@@ -28,6 +28,7 @@ from valija.auth.accounts import Accounts
 from valija.auth.protection import LoginProtection, SharedLogins
 from valija.auth.system_users import SystemUsers, is_system_user
 from valija.channel import Channel
+from valija.conduct.shared import SharedConduct
 from valija.config import MACHINE, Config, parse
 from valija.deliver.health import Health
 from valija.deliver.memory import Memory
@@ -35,6 +36,9 @@ from valija.dkim_keys import DkimKeys
 from valija.dkim_rotation import DkimRotation
 from valija.dns.mta_sts import LOOK_INTERVAL
 from valija.examining import Examining
+from valija.history.recorder import Recorder
+from valija.local_serving import build_maildrop
+from valija.hosting import Hosting
 from valija.logs import Log, LogBuffer
 from valija.mail.envelope import Envelope
 from valija.mail.job import Job, Route
@@ -44,8 +48,11 @@ from valija.queue.adoption import adopt
 from valija.queue.paths import QueueBarred, QueueInUse
 from valija.queue.scheduler import Scheduler
 from valija.queue.sqlite import SqliteStore
+from valija.queue.store import NewMessage
 from valija.receive.admission import SessionTable
 from valija.receive.listener import Listener
+from valija.receive.local import LocalListener
+from valija.receive.maildrop import Maildrop
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
 from valija.tls.certificates import DIRECT, CertificateFaults
@@ -55,6 +62,7 @@ from valija.tls_reporting import TlsReporting
 from valija.tls_reports.options import Wish
 from valija.warden.lent import LentFiles
 from valija.warden.link import Link
+from valija.watching import Voice, Watching
 from valija.wiring import (
     Delivery,
     Household,
@@ -81,6 +89,7 @@ class Ground:
     log: Log
     buffer: LogBuffer
     logins: SharedLogins
+    conduct: SharedConduct
     lent: LentFiles | None = None
     lines: tuple[socket.socket, ...] = ()
     may_ask_pam: bool = False
@@ -89,9 +98,10 @@ class Ground:
 
 def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
     """Be worker `number` until told to stop; return the exit status of its process."""
+    recorder = record(ground.config, f"worker-{number}", ground.log, ground.buffer)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Worker(ground, number, sockets, table).run(line))
+            return runner.run(Worker(ground, number, sockets, table, recorder).run(line))
     except Exception:
         ground.log.exception("worker fault", worker=number)
         return 1
@@ -102,7 +112,10 @@ def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: Sessio
 class Worker:
     """One process that receives, queues and delivers."""
 
-    def __init__(self, ground: Ground, number: int, sockets: BoundSockets, table: SessionTable) -> None:
+    def __init__(
+        self, ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, recorder: Recorder
+    ) -> None:
+        self._recorder = recorder
         self._config = ground.config
         self._certificates = ground.certificates
         self._log = ground.log
@@ -111,6 +124,7 @@ class Worker:
         self._sockets = sockets
         self._counter = table.counter(number)
         self._protection = LoginProtection(ground.logins, number, ground.config.known_networks_file, ground.log)
+        self._conduct = ground.conduct
         self._stop = asyncio.Event()
         self._listeners: dict[Role, Listener] = {}
         self._retired: set[asyncio.Task[None]] = set()
@@ -120,7 +134,7 @@ class Worker:
 
     async def run(self, line: socket.socket) -> int:
         """Start, serve, stop; return the exit status."""
-        channel = await Channel.over(line)
+        channel = self._channel = await Channel.over(line)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         with flushed_often(self._buffer):
@@ -142,8 +156,11 @@ class Worker:
         yield self._listen(channel)
         yield self._look_after(channel)
         yield from self._reporting.chores()
+        yield from self._watching.chores()
         if self._number == 0:
             yield self._adopt()
+            if maildrop := self._maildrop():
+                yield maildrop.watch()
             yield self._refresh_policies()
             yield self._rotation.run()
 
@@ -168,7 +185,7 @@ class Worker:
         self._store = SqliteStore.open(
             config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
         )
-        accounts = Accounts(config.accounts_file, create=False)
+        accounts = Accounts(config.accounts_file, create=False, delimiter=config.recipient_delimiter)
         signer = DkimKeys(config.dkim_dir, complain=lambda problem: log.error("DKIM key unusable", reason=problem))
         self._health = Health()
         self._memory = Memory(connection_share(config))
@@ -183,12 +200,17 @@ class Worker:
             clock=time.time,
             random=random.random,
             log=log,
+            address_report=self._address_report,
         )
         users = SystemUsers(is_system_user, time.monotonic)
         set_pace(config, self._protection)
         self._clients = ClientAuthorities(config.sasl.external_ca_file, log)
         backend = await build_backend(config, accounts, users, self._protection, judge=self._helper, log=log)
-        self._house = Household(accounts, users, backend, signer, self._scheduler, self._store.spool, log)
+        self._watching = Watching(self._number, self._conduct, config, self._store, log)
+        self._house = Household(
+            accounts, users, backend, signer, self._scheduler, self._store.spool, log, self._watching.overseer
+        )
+        self._watch(config)
         self._reporting.use(config, signer.for_domain, self._scheduler)
         self._rotation = DkimRotation(signer, log)
         self._rotation.use(config)
@@ -196,14 +218,29 @@ class Worker:
         self._examining = Examining(config, log)
         for role in config.listeners:
             await self._listen_as(role)
+        if "local" in self._sockets or config.local.maildrop:
+            await self._listen_locally()
         gc.freeze()  # what stands now lives as long as the process
         gc.set_threshold(50_000, 20, 20)
+
+    def _watch(self, config: Config) -> None:
+        """Have users' conduct watched by what a configuration says."""
+        voice = Voice(self._scheduler, self._address_report, self._announce_freeze)
+        self._watching.use(config, self._house.signer.for_domain, voice)
+
+    def _announce_freeze(self) -> None:
+        self._channel.send({"is": "frozen"})
 
     async def _listen_as(self, role: Role) -> None:
         site = build_site(self._config, role, self._house, self._examining.checks)
         listener = Listener(site, partial(self._context_for, role), self._counter, _session_limit())
         await listener.serve(self._sockets[role])
         self._listeners[role] = listener
+
+    async def _listen_locally(self) -> None:
+        site = build_site(self._config, "local", self._house, self._examining.checks)
+        self._listeners["local"] = listener = LocalListener(site, self._counter, _session_limit())
+        await listener.serve(self._sockets.get("local", ()))
 
     def _context_for(self, role: Role) -> ssl.SSLContext:
         """The context for a handshake that begins now: only mail users are asked for a certificate of theirs."""
@@ -218,6 +255,7 @@ class Worker:
         await self._scheduler.stop(max(1.0, deadline - loop.time()))
         await self._delivery.close(max(1.0, deadline - loop.time()))
         await self._reporting.close()
+        await self._watching.close()
         await self._examining.close()
         await self._store.close()
         self._house.backend.close()
@@ -229,6 +267,8 @@ class Worker:
     # What the scheduler asks; the answers change with the configuration
 
     async def _deliver(self, job: Job) -> list[Outcome]:
+        if job.origin.login and job.origin.role != "local":
+            return await self._watching.delivered(job, self._delivery.deliver)
         return await self._delivery.deliver(job)
 
     def _route(self, envelope: Envelope, address: str) -> Route:
@@ -237,8 +277,21 @@ class Worker:
     def _next_hop(self, envelope: Envelope, address: str) -> str:
         return self._delivery.route(envelope, address).lane
 
+    def _address_report(self, report: NewMessage) -> NewMessage:
+        house = self._house
+        return Hosting(self._config, house.accounts, house.users, self._log).address(report)
+
     def _make_report(self, *facts: Any) -> Any:
         return report_content(self._config, *facts)
+
+    def _maildrop(self) -> Maildrop | None:
+        return build_maildrop(
+            self._config.local,
+            site=lambda: self._listeners["local"].site,
+            report=self._make_report,
+            lifetime=lambda: self._config.queue.lifetime,
+            log=self._log,
+        )
 
     # What the supervisor says
 
@@ -256,6 +309,9 @@ class Worker:
                 case "destinations":
                     rows = self._delivery.census(message["name"])
                     channel.send({"is": "answer", "to": message["ask"], "answer": rows})
+                case "standings":
+                    self._watching.overseer.read_standings()
+                    channel.send({"is": "answer", "to": message["ask"], "answer": True})
                 case "tls-report":
                     await self._reporting.ask(Wish(message["domain"], message["day"]))
                 case "certificates":
@@ -287,12 +343,14 @@ class Worker:
         retired.add_done_callback(self._retired.discard)
         self._config, self._certificates = config, certificates
         self._clients = ClientAuthorities(config.sasl.external_ca_file, self._log)
+        self._recorder.use(config.history, config.workers + 1)
         self._memory.use(connection_share(config))
         self._delivery = Delivery(
             config, self._store.spool, self._log, self._reporting.note, self._health, self._memory
         )
         self._reporting.use(config, self._house.signer.for_domain, self._scheduler)
         self._rotation.use(config)
+        self._watch(config)
         self._scheduler.policy = config.queue
         self._change_examining(config)
         for role, listener in self._listeners.items():
@@ -363,6 +421,7 @@ class Worker:
         while True:
             channel.send({"is": "status", "counts": self._counts(), "lost_log_lines": self._buffer.lost})
             await asyncio.sleep(STATUS_INTERVAL)
+            self._recorder.look()
             if loop.time() >= look:
                 look = loop.time() + CERTIFICATE_INTERVAL
                 await self._refresh()
@@ -376,8 +435,12 @@ def fixed_settings_changed(old: Config, new: Config) -> list[str]:
     """Return the settings that differ and that only a restart can change."""
     changed = [name for name in ("data_dir", "user", "workers") if getattr(old, name) != getattr(new, name)]
     changed += ["[log] level"] if old.log.level != new.log.level else []
+    changed += ["[history] keep"] if new.history.is_on and not old.history.is_on and hides_lines(old) else []
     if new.tls.challenge_listen and new.tls.challenge_listen != old.tls.challenge_listen:
         changed.append("[tls] acme_challenge")
+    changed += ["[https] listen"] if new.https.listen != old.https.listen else []
+    local = [name for name in ("socket", "maildrop") if getattr(old.local, name) != getattr(new.local, name)]
+    changed += [f"[local] {name}" for name in local]
     return changed + [
         f"[{role}] listen" for role, options in new.listeners.items() if options.listen != old.listeners[role].listen
     ]
@@ -389,9 +452,22 @@ def with_fixed_settings(new: Config, old: Config) -> Config:
         str(role): msgspec.structs.replace(options, listen=old.listeners[role].listen)
         for role, options in new.listeners.items()
     }
-    return msgspec.structs.replace(
-        new, data_dir=old.data_dir, user=old.user, workers=old.workers, log=old.log, **listeners
-    )
+    local = msgspec.structs.replace(new.local, socket=old.local.socket, maildrop=old.local.maildrop)
+    fixed = {"data_dir": old.data_dir, "user": old.user, "workers": old.workers, "log": old.log, "https": old.https}
+    return msgspec.structs.replace(new, **fixed, local=local, **listeners)
+
+
+def hides_lines(config: Config) -> bool:
+    """Whether the log is to have less than the history keeps."""
+    return config.log.level in ("warning", "error")
+
+
+def record(config: Config, source: str, log: Log, buffer: LogBuffer) -> Recorder:
+    """Have what a process logs kept, if a configuration wants it."""
+    recorder = Recorder(config.history_dir, source, complain=lambda why: log.error("history not kept", reason=why))
+    recorder.use(config.history, config.workers + 1)
+    buffer.tell = recorder.write
+    return recorder
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """The line between the supervisor and one worker: JSON objects, one a line, over a socket pair.
 
     supervisor -> worker   {"do": "reload", "text": "..."}   {"do": "stop"}   {"do": "queue-changed"}
+                           {"do": "standings", "ask": ...}
                            {"do": "certificates"}
     worker -> supervisor   {"is": "ready"}   {"is": "refused", "why": "..."}   {"is": "status", ...}
+                           {"is": "frozen"}   {"is": "answer", "to": ..., "answer": ...}
                            {"is": "certificates", "sha256": ["..."]}
 
 The end of the line tells a worker that its supervisor is gone, and it stops as if it had been told to.

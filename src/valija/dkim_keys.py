@@ -4,23 +4,28 @@
     keys.for_domain("example.org")               # the keys to sign with, () where there are none
     keys.create("example.org", "2026a", "rsa")   # seen by a running server within a second
 
-Mail is signed once per kind of key (RSA, Ed25519). Where a domain has several of a kind, the selector that sorts last
-signs, so that `2026b` follows `2026a`, whose record can stay in the DNS until old mail has been verified.
+Mail is signed once per kind of key (RSA, Ed25519), by the key whose stage is `signing` (see policy/dkim_stages and
+dkim_stages): a key that waits for its record to be published, or is retired, does not sign. Of several that sign,
+which only keys put there by hand can be, it is the one whose selector sorts last.
 
 Known weakness: what was read is kept until the domain's folder changes; a key file overwritten in place is not seen.
 """
 
+import builtins
 import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from valija.content.dkim_key import DkimKey, KeyProblem, Kind, generate
+from valija.dkim_stages import Noted, StageFile
+from valija.policy.dkim_stages import KeyStage, Stage, settled, signers
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LOOK_AGAIN: Final = 1.0  # seconds between two looks at a folder
@@ -53,15 +58,19 @@ class DkimKeys:
 
     def for_domain(self, domain: str) -> tuple[DkimKey, ...]:
         """Return the keys that sign mail of `domain` (lower-case A-labels), at most one of a kind."""
+        if not domain or domain.startswith(".") or "/" in domain:  # what stands in a From leads to no other folder
+            return ()
         now = self._clock()
         read = self._read.get(domain)
         if read is not None and now - read.looked < _LOOK_AGAIN:
             return read.keys
         changed = self._changed(domain)
-        if read is None or read.changed != changed:
-            keys = _newest_of_each_kind(self.list(domain)) if changed else ()
-        else:
+        if read is not None and read.changed == changed:
             keys = read.keys
+        elif changed:
+            keys = self._signing(domain)
+        else:
+            keys = ()
         if len(self._read) >= _MOST_DOMAINS:
             self._read.clear()
         self._read[domain] = _Read(keys, now, changed)
@@ -91,37 +100,96 @@ class DkimKeys:
     def list(self, domain: str) -> list[DkimKey]:
         """Return every usable key of a domain, by selector."""
         keys = []
-        for path in sorted((self._folder / domain).glob("*.pem")):
+        for path in self._files(domain):
             try:
                 keys.append(DkimKey.load(domain, path.stem, read_private(path)))
             except (KeyProblem, OSError) as problem:
                 self._complain(f"DKIM key {path}: {problem}")
         return keys
 
-    def create(self, domain: str, selector: str, kind: Kind) -> DkimKey:
+    def stages(self, domain: str) -> dict[str, KeyStage]:
+        """Return where each usable key of a domain stands, by selector."""
+        return self._stages(domain, self.list(domain), self.stage_file(domain).read())
+
+    def retired(self, domain: str) -> "builtins.list[KeyStage]":
+        """Return where those keys of a domain stand that sign no more; cheap where there are none."""
+        noted = self.stage_file(domain).read()
+        if not noted and len(self._files(domain)) < 2:
+            return []
+        found = self._stages(domain, self.list(domain), noted)
+        return [each for each in found.values() if each.stage == "retired"]
+
+    def stage_file(self, domain: str) -> StageFile:
+        """Return where the stages of a domain's keys are kept."""
+        return StageFile(self._folder / domain, self._complain)
+
+    def change(self, domain: str, step: Callable[[Sequence[KeyStage]], Sequence[KeyStage]]) -> None:
+        """Have the keys of a domain take a step; all processes see it within a second. Raises what `step` does."""
+        keys = self.list(domain)
+        with self.stage_file(domain).changing() as noted:
+            stepped = step(tuple(self._stages(domain, keys, noted).values()))
+            noted.clear()
+            noted.update((each.selector, Noted(each.stage, each.since, each.queued)) for each in stepped)
+        self._read.pop(domain, None)
+
+    def create(self, domain: str, selector: str, kind: Kind, stage: Stage = "signing", now: float = 0.0) -> DkimKey:
         """Make a key and keep it. Raises KeyProblem for a bad selector or one that has a key, and OSError."""
         if not _SELECTOR.fullmatch(selector):
             raise KeyProblem(f"{selector!r} is no selector: use letters, digits and hyphens, 63 at most")
         folder = self._folder / domain
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = generate(kind)
-        try:
-            _write_new(folder / f"{selector}.pem", key)
-        except FileExistsError:
-            raise KeyProblem(f"{domain} has a key of the selector {selector!r} already: choose another one") from None
+        with self.stage_file(domain).changing() as noted:
+            if (folder / f"{selector}.pem").exists():
+                raise KeyProblem(f"{domain} has a key of the selector {selector!r} already: choose another one")
+            noted.pop(selector, None)
+            if stage != "signing":
+                noted[selector] = Noted(stage, now or time.time())  # before the key: it must not sign for a moment
+        _write_new(folder / f"{selector}.pem", key)
         self._read.pop(domain, None)
         return DkimKey.load(domain, selector, key)
+
+    def create_dated(self, domain: str, kind: Kind, stage: Stage, now: float) -> DkimKey:
+        """Make a key whose selector is the date, told apart from others of the day. Raises OSError."""
+        day = time.strftime("%Y%m%d", time.gmtime(now))
+        taken = {key.selector for key in self.list(domain)}
+        selectors = chain([day, f"{day}e"] if kind == "ed25519" else [day], (f"{day}-{number}" for number in count(2)))
+        return self.create(domain, next(each for each in selectors if each not in taken), kind, stage, now)
+
+    def remove(self, domain: str, selector: str) -> None:
+        """Take a key away for good. Raises OSError."""
+        with self.stage_file(domain).changing() as noted:
+            (self._folder / domain / f"{selector}.pem").unlink()
+            noted.pop(selector, None)
+        self._read.pop(domain, None)
+
+    def _signing(self, domain: str) -> tuple[DkimKey, ...]:
+        keys = self.list(domain)
+        stages = self._stages(domain, keys, self.stage_file(domain).read())
+        chosen = {each.selector for each in signers(stages.values())}
+        return tuple(key for key in keys if key.selector in chosen)
+
+    def _stages(self, domain: str, keys: Sequence[DkimKey], noted: Mapping[str, Noted]) -> dict[str, KeyStage]:
+        found = []
+        for key in keys:
+            note = noted.get(key.selector) or Noted("signing", self._made(domain, key.selector))
+            found.append(KeyStage(key.selector, key.kind, note.stage, note.since, note.queued))
+        return {each.selector: each for each in settled(found)}
+
+    def _made(self, domain: str, selector: str) -> float:
+        try:
+            return os.stat(self._folder / domain / f"{selector}.pem").st_mtime
+        except OSError:
+            return 0.0
+
+    def _files(self, domain: str) -> "builtins.list[Path]":
+        return sorted((self._folder / domain).glob("*.pem"))
 
     def _changed(self, domain: str) -> int:
         try:
             return os.stat(self._folder / domain).st_mtime_ns
         except OSError:
             return 0
-
-
-def _newest_of_each_kind(keys: list[DkimKey]) -> tuple[DkimKey, ...]:
-    newest: dict[Kind, DkimKey] = {key.kind: key for key in sorted(keys, key=lambda key: key.selector)}
-    return tuple(newest.values())
 
 
 def read_private(path: Path) -> bytes:

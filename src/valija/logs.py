@@ -15,6 +15,8 @@ What holds for every line, whatever was logged:
 - The value of a key that names a secret is not printed.
 - Logging never raises, and what cannot be written is dropped and counted.
 
+What is written may be handed on to somebody who keeps it (`tell`), what is below `least` to that one alone.
+
 Lines are gathered and written in batches: `LogBuffer.flush` is called by a timer and at exit; a warning or worse is
 written at once. A forked process begins with an empty buffer: the lines that wait are its parent's.
 
@@ -52,6 +54,7 @@ _FLUSH_SIZE: Final = 32 * 1024
 _CUTS: Final = (8192, 2048, 512, 128, 32)  # characters a value may keep, tried until the line is short enough
 _WRITE_PATIENCE: Final = 0.1  # seconds to wait for a non-blocking descriptor
 
+_RANKS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 _SECRET_WORDS: Final = frozenset({"password", "passwd", "secret", "token", "response"})
 _SHORT: Final = 64  # characters of a text whose written form is worth keeping
 _HIDDEN: Final = "[hidden]"
@@ -85,10 +88,17 @@ def take_in_libraries(log: Log) -> None:
 
 
 class LogBuffer:
-    """Where lines are gathered and written: a file descriptor, 2 for standard error. Safe to use from any thread."""
+    """Where lines are gathered and written: a file descriptor, 2 for standard error. Safe to use from any thread.
 
-    def __init__(self, descriptor: int) -> None:
+    Lines below `least` are not written. `tell` is handed each batch, those lines among it; it must not raise.
+    """
+
+    def __init__(self, descriptor: int, least: Level = "debug") -> None:
         self._descriptor = descriptor
+        self._hides_info = _RANKS[least] > _RANKS["info"]
+        self._hides_warnings = _RANKS[least] > _RANKS["warning"]
+        self.tell: Callable[[bytes], None] | None = None
+        self._hidden: deque[bytes] = deque()
         self._lines: deque[bytes] = deque()
         self._size = 0
         self._writing = threading.Lock()
@@ -98,13 +108,15 @@ class LogBuffer:
 
     def _begin_anew(self) -> None:
         """Leave the waiting lines, and a lock that nobody here would free, to the process that was forked from."""
+        self.tell = None
+        self._hidden.clear()
         self._lines.clear()
         self._size = self.lost = 0
         self._writing = threading.Lock()
 
     def debug(self, line: bytes) -> None:
         """Keep a line for the next flush."""
-        self._lines.append(line)
+        (self._hidden if self._hides_info else self._lines).append(line)
         self._size += len(line)
         if self._size >= _FLUSH_SIZE:
             self.flush()
@@ -113,23 +125,38 @@ class LogBuffer:
 
     def warning(self, line: bytes) -> None:
         """Write a line at once, after those that wait."""
+        (self._hidden if self._hides_warnings else self._lines).append(line)
+        self.flush()
+
+    def error(self, line: bytes) -> None:
+        """Write a line at once, after those that wait."""
         self._lines.append(line)
         self.flush()
 
-    error = critical = warning
+    critical = error
 
     def flush(self) -> None:
         """Write what waits. Never raises; returns at once where a flush is under way, which takes these lines too."""
         if not self._writing.acquire(blocking=False):
             return
         try:
-            while self._lines:
+            while self._lines or self._hidden:
                 self._size = 0
                 batch = [self._lines.popleft() for _ in range(len(self._lines))]
-                if not self._write(b"".join(batch)):
+                data = b"".join(batch)
+                if not self._write(data):
                     self.lost += len(batch)
+                if self.tell is not None:
+                    self.tell(data)
+                if self._hidden:
+                    self._tell_hidden()
         finally:
             self._writing.release()
+
+    def _tell_hidden(self) -> None:
+        lines = b"".join([self._hidden.popleft() for _ in range(len(self._hidden))])
+        if self.tell is not None:
+            self.tell(lines)
 
     def _write(self, data: bytes) -> bool:
         view = memoryview(data)

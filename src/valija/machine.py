@@ -11,7 +11,6 @@ gateway counts as a bridge's where its interface is virtual; a macvlan interface
 looks the same.
 """
 
-import contextlib
 import fcntl
 import os
 import re
@@ -124,12 +123,18 @@ def _is_virtual_bridge(devices: Path, name: str) -> bool:
 
 def source_addresses() -> list[str]:
     """Return the addresses that connections to the internet leave from, at most one of each family. Sends nothing."""
-    found = []
-    for family, somewhere in ((socket.AF_INET, "198.41.0.4"), (socket.AF_INET6, "2001:503:ba3e::2:30")):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
-            asking.connect((somewhere, 25))
-            found.append(str(asking.getsockname()[0]))
-    return found
+    return [source for somewhere in ("198.41.0.4", "2001:503:ba3e::2:30") if (source := source_towards(somewhere))]
+
+
+def source_towards(address: str) -> str:
+    """Return the address that a connection to `address` would leave from, `""` without a route. Sends nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((address, 25))
+            return str(asking.getsockname()[0])
+    except OSError:
+        return ""
 
 
 def _kind(root: Path, interface: str, in_container: bool) -> GatewayKind:

@@ -60,10 +60,15 @@ def bind_challenges(setting: str, endpoints: Sequence[Endpoint]) -> list[socket.
 
     `setting` is where the configuration names them.
     """
+    return bind_alone(f"[tls] {setting}", endpoints)
+
+
+def bind_alone(setting: str, endpoints: Sequence[Endpoint]) -> list[socket.socket]:
+    """Return sockets that are bound, one for each endpoint, for a single process to listen on. Raises PortTaken."""
     bound: list[socket.socket] = []
     try:
         for endpoint in filter(_is_possible, endpoints):
-            bound.append(_bind(f"[tls] {setting}", endpoint, shared=False))
+            bound.append(_bind(setting, endpoint, shared=False))
     except PortTaken:
         for each in bound:
             each.close()

@@ -20,12 +20,24 @@ from typing import Final
 
 import msgspec
 
-from valija.app import CERTIFICATE_INTERVAL, Ground, flushed_often, run_worker, with_fixed_settings
+from valija import local_places
+from valija.app import (
+    CERTIFICATE_INTERVAL,
+    Ground,
+    flushed_often,
+    hides_lines,
+    record,
+    run_worker,
+    with_fixed_settings,
+)
 from valija.auth import known_networks
 from valija.auth.database import AccountsUnusable, open_database
 from valija.auth.protection import SharedLogins
+from valija.conduct.shared import SharedConduct
 from valija.config import MACHINE, Config, find, parse, read_text, trust_fault
 from valija.dkim_keys import DkimKeys
+from valija.history.keeper import Keeper
+from valija.https_service import HttpsService
 from valija.logs import Log, LogBuffer, build_log, take_in_libraries
 from valija.mail.endpoint import Endpoint
 from valija.privileges import (
@@ -41,7 +53,7 @@ from valija.privileges import (
 from valija.queue.paths import QueuePaths
 from valija.receive.admission import SessionTable
 from valija.renewing import Renewing
-from valija.sockets import BoundSockets, PortTaken, bind_all, bind_challenges, close_all
+from valija.sockets import BoundSockets, PortTaken, bind_all, bind_alone, bind_challenges, close_all
 from valija.supervisor import Supervisor
 from valija.systemd.activation import handed_sockets, place_sockets
 from valija.systemd.notify import ServiceManager
@@ -68,8 +80,9 @@ class Refusal(Exception):
 
 def serve(config: Config, path: Path | None) -> int:
     """Run the server in the foreground until SIGTERM; return the exit status."""
-    buffer = LogBuffer(2)
-    log = build_log(config.log.level, config.log.format, buffer)
+    buffer = LogBuffer(2, config.log.level)
+    level = "info" if config.history.is_on and hides_lines(config) else config.log.level
+    log = build_log(level, config.log.format, buffer)
     take_in_libraries(log)
     try:
         with contextlib.ExitStack() as held:
@@ -94,10 +107,16 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     if helper:
         held.callback(helper.close)
     prepare_data_dir(config.data_dir, account or _this_user())
+    local_places.prepare(config.local, account or _this_user(), log)
     config, handed = _take_handed(config, log)
     bound = bind_all({role: options.listen for role, options in config.listeners.items()}, config.workers, handed)
     held.callback(close_all, bound)
+    if local := local_places.listen(config.local, log):
+        held.callback(local_places.remove, config.local, local)
+        for sockets in bound:
+            sockets["local"] = [local]
     challenge_sockets = _bind_challenges(config, log)
+    https_sockets = _bind_https(config, log)
     if account:
         drop(account)
     else:
@@ -112,11 +131,14 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
     certificates.load()
     _check_data(config)
     known_networks.prepare(config.known_networks_file, time.time(), log)
-    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers))
+    conduct = SharedConduct(config.workers)
+    conduct.load(config.account_use_file, log)
+    ground = Ground(config, certificates, log, buffer, SharedLogins(config.workers), conduct)
     if helper:
         lines, may_ask_pam = tuple(helper.lines), helper.judges_logins
         ground = replace(ground, lent=lent, lines=lines, may_ask_pam=may_ask_pam)
-    return asyncio.run(_supervise(path or find(), bound, challenge_sockets, helper, ground))
+    serving = _supervise(path or find(), bound, challenge_sockets, https_sockets, helper=helper, ground=ground)
+    return asyncio.run(serving)
 
 
 def _start_helper(
@@ -162,6 +184,15 @@ def _bind_challenges(config: Config, log: Log) -> list[socket.socket]:
         return []
 
 
+def _bind_https(config: Config, log: Log) -> list[socket.socket]:
+    """Bind where HTTPS is to be served. A port that another program has keeps no mail waiting."""
+    try:
+        return bind_alone("[https] listen", config.https.listen)
+    except PortTaken as problem:
+        log.error("HTTPS is not served", reason=str(problem))
+        return []
+
+
 def _queue_files(config: Config) -> Iterator[Path]:
     """Yield what the workers' queues are made of."""
     for worker in range(config.workers):
@@ -191,6 +222,8 @@ async def _supervise(
     path: Path | None,
     bound: list[BoundSockets],
     challenge_sockets: list[socket.socket],
+    https_sockets: list[socket.socket],
+    *,
     helper: RootHelper | None,
     ground: Ground,
 ) -> int:
@@ -200,6 +233,7 @@ async def _supervise(
         helper.watch(asyncio.get_running_loop())
     standing = Standing(ground, path, link)
     renewing = Renewing(standing, config.tls.challenge_listen, challenge_sockets, ground.log)
+    https = HttpsService(standing, https_sockets, ground.log)
 
     async def read() -> str:
         text = await standing.read()
@@ -219,8 +253,16 @@ async def _supervise(
         manager=ServiceManager.from_environment(os.environ, os.getpid()),
         lines=ground.lines,
     )
+    keeper = Keeper(
+        config.history_dir,
+        record(config, "server", ground.log, ground.buffer),
+        in_force=lambda: standing.config().history,
+        workers=config.workers,
+        log=ground.log,
+    )
     with flushed_often(ground.buffer):
-        chores = [asyncio.create_task(chore) for chore in (standing.keep_fresh(), renewing.run(supervisor))]
+        running = (standing.keep_fresh(), renewing.run(supervisor), https.run(supervisor), keeper.run())
+        chores = [asyncio.create_task(chore) for chore in running]
         try:
             return await supervisor.run()
         finally:

@@ -44,6 +44,7 @@ LONGEST_PAUSE: Final = 30.0  # between two starts of a worker that keeps dying
 STEADY: Final = 60.0  # seconds of life after which a worker's earlier deaths are forgotten
 FIRST_START: Final = 30.0  # seconds for a worker to become ready
 DESTINATIONS_PATIENCE: Final = 5.0  # seconds for all workers to tell how mail fares
+STANDINGS_PATIENCE: Final = 1.0  # seconds for all workers to take up who is frozen; they look by themselves, too
 CERTIFICATE_PATIENCE: Final = 10.0  # seconds for all workers to look at a new certificate
 
 WorkerMain = Callable[[int, BoundSockets, SessionTable, socket.socket], int]
@@ -123,6 +124,7 @@ class Supervisor:
             by_hand.COMMAND: self._on_queue_changed,
             "status": self._on_status,
             "tls-report": self._on_tls_report,
+            "standings": self._on_standings,
             "destinations": self._on_destinations,
         }
         self._control = ControlServer(config.data_dir / SOCKET_NAME, {**own, **handlers}, log)
@@ -195,6 +197,11 @@ class Supervisor:
         answers = await self._questions.ask(channels, question, patience=DESTINATIONS_PATIENCE)
         parts = [msgspec.convert(rows, list[Row]) for rows in answers.values()]
         return merged(parts, silent=len(self._workers) - len(answers))
+
+    async def _on_standings(self, _: Arguments) -> None:
+        """Have every worker take up what the file of accounts says of logins now."""
+        channels = {worker.number: worker.channel for worker in self._workers if worker.channel is not None}
+        await self._questions.ask(channels, {"do": "standings"}, patience=STANDINGS_PATIENCE)
 
     async def _on_tls_report(self, arguments: Arguments) -> None:
         try:
@@ -271,6 +278,8 @@ class Supervisor:
                 case "status":
                     worker.counts = message["counts"]
                     worker.lost_log_lines = message["lost_log_lines"]
+                case "frozen":
+                    self._tell({"do": "standings", "ask": 0})
                 case "answer":
                     self._questions.answered(worker.number, message)
                 case "certificates":

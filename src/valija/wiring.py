@@ -21,13 +21,12 @@ from valija.auth.backend import AuthBackend
 from valija.auth.chain import ChainedBackend
 from valija.auth.dovecot import DovecotBackend
 from valija.auth.external import ExternalBackend
-from valija.auth.hosted import HostedDirectory
 from valija.auth.identities import LoginOf, account_logins, system_logins
 from valija.auth.local import AccountsBackend
 from valija.auth.pam import Judge, Nobody, PamBackend
 from valija.auth.password import Passwords
 from valija.auth.protection import LoginProtection, account_name, system_name
-from valija.auth.system_users import SystemMailboxes, SystemUsers
+from valija.auth.system_users import SystemUsers
 from valija.config import Config
 from valija.content.bounce import report
 from valija.content.reported import Reported, ReportKind
@@ -44,6 +43,8 @@ from valija.dkim_keys import DkimKeys
 from valija.dns.caching import CachingResolver
 from valija.dns.mta_sts import StsPolicies
 from valija.dns.mta_sts_file import StsFile
+from valija.hosting import Hosting
+from valija.local_serving import LISTENING, as_local
 from valija.logs import Log
 from valija.machine import gateways, is_local_address
 from valija.mail.content import Content
@@ -57,7 +58,7 @@ from valija.policy.tls_report import TlsResult
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
 from valija.receive.checks import NO_CHECKS, Checks
-from valija.receive.site import Directory, Queue, Site
+from valija.receive.site import Conduct, Queue, Site
 
 MINIMUM_FREE: Final = 8 * 1024 * 1024  # octets of disk kept free for the queue's own work
 MINIMUM_INODES: Final = 64
@@ -76,16 +77,18 @@ class Household:
     queue: Queue
     spool: Spool
     log: Log
+    conduct: Conduct | None = None
 
 
 def build_site(config: Config, role: Role, house: Household, checks: Checks = NO_CHECKS) -> Site:
     """Return the surroundings of the sessions of one role."""
-    directory = _directory(config, house)
+    hosting = Hosting(config, house.accounts, house.users, house.log)
+    directory = hosting.directory
     facts = RelayFacts(config.networks, frozenset(config.domains), _postmaster_domain(config), directory.exists)
-    return Site(
+    site = Site(
         hostname=config.hostname,
         role=role,
-        options=config.listeners[role],
+        options=LISTENING if role == "local" else config.listeners[role],
         size_limit=config.message_size_limit,
         relay=facts,
         directory=directory,
@@ -98,7 +101,11 @@ def build_site(config: Config, role: Role, house: Household, checks: Checks = NO
         unique=partial(secrets.token_hex, 16),
         log=house.log,
         checks=checks,
+        conduct=house.conduct if role in ("submission", "submissions") else None,
+        delimiter=config.recipient_delimiter,
+        return_path=hosting.return_path,
     )
+    return as_local(site, config.local, house.users) if role == "local" else site
 
 
 async def build_backend(
@@ -146,13 +153,6 @@ def set_pace(config: Config, protection: LoginProtection) -> None:
     """Have logins live by a configuration's limits."""
     shared = SharedByMany(config.networks, [gateway.address for gateway in gateways()])
     protection.use(PaceLimits(config.sasl.failed_login_limit), shared.covers)
-
-
-def _directory(config: Config, house: Household) -> Directory:
-    """Return who lives in the hosted domains: the system's users too, where they are the ones that log in."""
-    if config.sasl.type == "accounts":
-        return house.accounts
-    return SystemDirectory(house.accounts, house.users, frozenset(config.domains))
 
 
 def _postmaster_domain(config: Config) -> str:

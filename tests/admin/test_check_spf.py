@@ -1,4 +1,4 @@
-"""The small SPF evaluator: what records say of an address, what breaks them, and that it never does too much."""
+"""What SPF records say of our addresses, what breaks them, and what depends on who sends."""
 
 from ipaddress import ip_address
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.admin.lab import look_up
 from tests.fakedns import Script
-from valija.admin.check_spf import Verdict, evaluate, parse_record, suggestion
+from valija.admin.check_spf import Verdict, evaluate, suggestion
 
 ZONE = {
     "mail.example.org": ["A 192.0.2.7", "AAAA 2001:db8::7"],
@@ -69,17 +69,17 @@ def test_what_a_record_says(record: str, address: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ("v=spf1 ip4:nonsense -all", "'ip4:nonsense' holds no address range"),
-        ("v=spf1 ip4:2001:db8::1 -all", "holds no IPv4 range"),
-        ("v=spf1 ip4 -all", "holds no address range"),
+        ("v=spf1 ip4:nonsense -all", "'ip4:nonsense' names no address"),
+        ("v=spf1 ip4:2001:db8::1 -all", "names no IPv4 address"),
+        ("v=spf1 ip4 -all", "names no address"),
         ("v=spf1 ip:192.0.2.7 -all", "'ip:192.0.2.7' is no mechanism"),
         ("v=spf1 192.0.2.7 -all", "'192.0.2.7' is no mechanism"),
-        ("v=spf1 a/33 -all", "'a/33' is malformed"),
-        ("v=spf1 include -all", "'include' is malformed"),
-        ("v=spf1 include: -all", "'include:' is malformed"),
-        ("v=spf1 all:example.org", "is malformed"),
+        ("v=spf1 a/33 -all", "'a/33' has a prefix that is too long"),
+        ("v=spf1 include -all", "'include' names no domain"),
+        ("v=spf1 include: -all", "'include:' names no domain"),
+        ("v=spf1 all:example.org", "may have nothing behind it"),
         ("v=spf1 redirect=a.example redirect=b.example", "redirect= stands twice"),
-        ("v=spf1 include:broken.example -all", "broken.example: 'ip4:nonsense' holds no address range"),
+        ("v=spf1 include:broken.example -all", "broken.example: 'ip4:nonsense' names no address"),
         ("v=spf1 include:plain.example -all", "include:plain.example: plain.example has no SPF record"),
         ("v=spf1 redirect=plain.example", "plain.example has no SPF record"),
         ("v=spf1 include:loop.example -all", "it takes more than 10 look-ups"),
@@ -116,13 +116,6 @@ def test_a_look_up_that_fails_is_transient(mechanism: str) -> None:
     zone = ZONE | {"d.example": [f'TXT "v=spf1 {mechanism}:slow.example -all"']}
     scripts = {"slow.example": Script(rcode="SERVFAIL")}
     assert look_up(zone, lambda dns: evaluate("d.example", ip_address("192.0.2.7"), dns), scripts).result == "temperror"
-
-
-def test_the_mechanisms_of_a_record() -> None:
-    record = parse_record("v=spf1 -a:x.example/24//64 redirect=y.example")
-    (term,) = record.terms
-    assert (term.result, term.name, term.value, term.length4, term.length6) == ("fail", "a", "x.example", 24, 64)
-    assert record.redirect == "y.example"
 
 
 def test_the_record_that_is_suggested_lets_the_addresses_send() -> None:

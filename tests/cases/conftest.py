@@ -34,6 +34,7 @@ class Site:
         self.server = server
         self.sink = sink
         self.dkim_record = b""
+        self.ed25519_record = ""
 
     @property
     def worker(self) -> int:

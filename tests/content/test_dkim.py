@@ -11,7 +11,8 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from valija.content.dkim import BodyHasher, body_hash, relaxed_fields, sign, sign_octets, signed_octets
+from valija.content.dkim import sign, sign_octets
+from valija.content.dkim_canonical import BodyHasher, body_hash, relaxed_fields, signed_octets
 from valija.content.dkim_key import DkimKey, Kind, dns_record, generate
 from valija.content.header import fields, split
 

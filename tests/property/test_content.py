@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from valija.content.addresses import addresses_of
 from valija.content.bounce import Reported, ReportKind, report
 from valija.content.compose import field, printable, readable
-from valija.content.dkim import BodyHasher, body_hash, relaxed_fields
+from valija.content.dkim_canonical import BodyHasher, body_hash, relaxed_fields
 from valija.content.header import HeaderCollector, check, fields, names, split, without
 from valija.content.options import ReportOptions
 from valija.content.submission import author_addresses, check_once, fix_up

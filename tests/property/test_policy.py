@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from valija.mail.reply import Reply
 from valija.policy.networks import Gateway, Networks
-from valija.policy.relay import Allowed, RelayFacts, decide, domains_of
 from valija.policy.next_hop import parse_next_hop
+from valija.policy.relay import Allowed, RelayFacts, decide, domains_of
 
 TRUSTED = ("127.0.0.0/8", "[::1]/128", "192.0.2.0/24", "2001:db8::/64")
 HOSTED = frozenset({"local.example"})

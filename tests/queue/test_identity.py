@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.queue.samples import NOW, SetClock
 from valija.mail.job import QueueId
-from valija.queue.identity import MAX_WORKER, IdSource, from_number, parse, to_number
+from valija.queue.identity import MAX_WORKER, IdSource, before, from_number, parse, to_number
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
@@ -64,3 +64,11 @@ def test_what_is_no_id_is_refused_in_words(text: str) -> None:
 def test_a_worker_number_that_has_no_room_is_refused(worker: int) -> None:
     with pytest.raises(ValueError, match="from 0 to 255"):
         IdSource(worker, SetClock())
+
+
+def test_before_a_moment_is_no_id_that_is_made_from_then_on() -> None:
+    moment = 1_790_000_000.123
+    first = IdSource(0, lambda: moment).next()
+    assert before(moment) < first
+    assert before(moment) > IdSource(255, lambda: moment - 0.001).next()
+    assert before(0.0) == from_number(0)

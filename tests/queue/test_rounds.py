@@ -164,7 +164,7 @@ def test_one_slow_job_does_not_hold_the_news_of_others_back_for_ever() -> None:
     play(scene, Agent(bounces), clock)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.sampled_from(list(ENDS))), min_size=1, max_size=9),
     st.randoms(use_true_random=False),

@@ -22,6 +22,7 @@ from valija.policy.relay import RelayFacts
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
 from valija.receive.admission import SessionTable
+from valija.receive.checks import NO_CHECKS, Checks
 from valija.receive.listener import Listener
 from valija.receive.options import ListenerOptions
 from valija.receive.site import Site
@@ -193,6 +194,7 @@ async def reception(
     mynetworks: Sequence[str] = ("127.0.0.1/32",),
     size_limit: int = 1_000_000,
     session_limit: int = 1000,
+    checks: Checks = NO_CHECKS,
     **options: object,
 ) -> AsyncIterator[Reception]:
     networks, faults = Networks.parse(list(mynetworks))
@@ -221,6 +223,7 @@ async def reception(
         clock=time.time,
         unique=lambda: "unique",
         log=log,
+        checks=checks,
     )
     pair = make_self_signed("mail.local.example", time.time())
     context = server_context(pair.chain_pem, pair.key_pem)

@@ -36,11 +36,12 @@ def order(authority: AcmeStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Run a task at the stub, whose orders are ready at once; settings are laid over those that reach it."""
     monkeypatch.setattr("acme.client.time", SimpleNamespace(sleep=lambda _: None))
 
-    def run_one(what: Any = "order", *, current_pem: str = "", **settings: Any) -> AcmeAnswer:
+    def run_one(what: Any = "order", *, current_pem: str = "", key_pem: str = "", **settings: Any) -> AcmeAnswer:
         options = TlsOptions(certificate="acme", acme_directory=authority.directory, acme_ca_file=authority.ca_file)
         options = msgspec.structs.replace(options, **settings)
         folder = authority_folder(tmp_path, options.acme_directory)
-        return run(AcmeTask(what, options, (HOST, "smtp.example.org"), str(folder), current_pem=current_pem))
+        names = (HOST, "smtp.example.org")
+        return run(AcmeTask(what, options, names, str(folder), current_pem=current_pem, key_pem=key_pem))
 
     return run_one
 
@@ -54,6 +55,15 @@ def test_a_pair_comes_back(order: Callable[..., AcmeAnswer]) -> None:
 
 def test_each_certificate_has_its_own_key(order: Callable[..., AcmeAnswer]) -> None:
     assert order().key_pem != order().key_pem
+
+
+def test_a_key_that_is_to_stay_is_certified_again(order: Callable[..., AcmeAnswer]) -> None:
+    first = order()
+    second = order(key_pem=first.key_pem)
+    assert second.key_pem == first.key_pem
+    old, new = (x509.load_pem_x509_certificate(each.chain_pem.encode()) for each in (first, second))
+    assert old.public_key() == new.public_key()
+    assert first.chain_pem != second.chain_pem
 
 
 def test_the_account_key_is_made_once_and_is_private(

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 import structlog
 from structlog.typing import EventDict
@@ -107,6 +108,21 @@ def running(world: World) -> Renewal:
     world.issues()
     assert world.act(renewal) == 1
     return renewal
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_the_key_stays_where_that_is_wanted(world: World, reuse: bool) -> None:
+    world.options = msgspec.structs.replace(OPTIONS, acme_reuse_key=reuse)
+    renewal = world.renewal()
+    world.issues()
+    world.act(renewal)
+    serving = world.serving().decode()
+    world.now += 80 * DAY
+    world.issues()
+    world.act(renewal)
+    first, second = [task for task in world.tasks if task.what == "order"]
+    assert first.key_pem == ""
+    assert second.key_pem.strip() == (serving if reuse else "")
 
 
 def test_the_first_is_ordered_at_once(world: World) -> None:

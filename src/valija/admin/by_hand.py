@@ -1,4 +1,4 @@
-"""What a human did to messages by `valija queue`, told to the running server, so that its log has their ids.
+"""What a human did to messages by a command, told to the running server, so that its log has their ids.
 
     teller = Teller(folder / "control.sock", "delete")     # in the command
     teller.changed(queue_id); ...; teller.close()
@@ -30,18 +30,20 @@ _EVENTS: Final[Mapping[Verb, str]] = {"hold": "held", "release": "released", "re
 
 
 class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The arguments of the command: what was done, and to which messages. Nothing at all is a mere poke."""
+    """The arguments of the command: what was done, to which messages, and by what. Nothing at all is a mere poke."""
 
     verb: Verb | None = None
     queue_ids: tuple[str, ...] = ()
+    by: str = ""
 
 
 class Teller:
     """Tells the server what one command does to messages, some at a time, and the rest when it is closed."""
 
-    def __init__(self, socket: Path, verb: str) -> None:
+    def __init__(self, socket: Path, verb: str, by: str = "") -> None:
         self._socket = socket
         self._verb = verb
+        self._more = {"by": by} if by else {}
         self._queue_ids: list[QueueId] = []
 
     def changed(self, queue_id: QueueId) -> None:
@@ -53,7 +55,7 @@ class Teller:
     def close(self) -> None:
         """Tell what is not told yet."""
         if self._queue_ids:
-            poke(self._socket, COMMAND, verb=self._verb, queue_ids=self._queue_ids)
+            poke(self._socket, COMMAND, verb=self._verb, queue_ids=self._queue_ids, **self._more)
         self._queue_ids = []
 
 
@@ -67,4 +69,4 @@ def write(log: Log, arguments: Mapping[str, object]) -> None:
     if deed.verb is None:
         return
     for queue_id in queue_ids:
-        log.info(_EVENTS[deed.verb], queue_id=queue_id, by=f"valija queue {deed.verb}")
+        log.info(_EVENTS[deed.verb], queue_id=queue_id, by=deed.by or f"valija queue {deed.verb}")

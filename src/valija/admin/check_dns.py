@@ -4,7 +4,7 @@
 
 Everything is looked up at once, and within `PATIENCE`. What could not be looked up is `unknown`, and no failure. The
 parts: check_host (addresses, reverse names), check_domain (MX, SPF, DKIM, DMARC), and here the name server itself,
-DNSSEC, the relayhost and TLSA records.
+DNSSEC and TLSA records; the next hops that are configured are check_sending's.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from valija.admin.check_domain import check_domain
-from valija.admin.check_host import DnsFacts, addresses_of, check_host, check_reverse, is_full_name
-from valija.admin.findings import Finding, failure, fine, unknown, warning
+from valija.admin.check_host import DnsFacts, check_host, check_reverse, is_full_name
+from valija.admin.check_sending import check_next_hops
+from valija.admin.dns_records import tlsa_name
+from valija.admin.findings import Finding, failure, fine, optional, unknown, warning
 from valija.config import Config
 from valija.dns.resolver import Resolver, Status
-from valija.policy.networks import parse_address
-from valija.policy.route import Relayhost
 
 PATIENCE: Final = 12.0  # seconds for all look-ups together
 TIMEOUT: Final = 2.0  # seconds per try that a resolver made for the check should have
@@ -30,23 +30,23 @@ SIGNED: Final = "ietf.org"  # long known to be signed
 BOGUS: Final = "dnssec-failed.org"  # signed wrongly on purpose: a validating name server gives no answer
 
 _DIGESTS: Final = {"1": "sha256", "2": "sha512"}  # matching types of TLSA records
-_TOPICS: Final = ("dns", "host", "reverse", "mx", "spf", "dkim", "dmarc", "dnssec", "sending", "hints")
+_TOPICS: Final = ("dns", "host", "reverse", "mx", "spf", "dkim", "dmarc", "dnssec", "sending", "mta-sts", "tlsa")
 
 
 async def check_dns(config: Config, resolver: Resolver, facts: DnsFacts) -> list[Finding]:
     """Return the findings, in the order of topics. Never raises for what the network does."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
-    if silent := await _silence(config, resolver):
+    if silent := await silence(config, resolver):
         return [silent]
     domains = config.domains[:MOST_DOMAINS]
-    found = await _within(
+    found = await within(
         deadline,
         {
             f"host {config.hostname}": check_host(config, resolver, facts),
             "reverse names": check_reverse(config, resolver, facts),
             **{f"mail for {domain}": check_domain(config, domain, resolver, facts) for domain in domains},
             "DNSSEC": check_dnssec(resolver),
-            "the relayhost": check_relayhost(config.relayhost, resolver),
+            "next hops": check_next_hops(config, resolver),
             "TLSA records": check_tlsa(config, resolver, facts),
         },
     )
@@ -55,7 +55,7 @@ async def check_dns(config: Config, resolver: Resolver, facts: DnsFacts) -> list
     return sorted(dict.fromkeys(found), key=lambda finding: _TOPICS.index(finding.topic))
 
 
-async def _silence(config: Config, resolver: Resolver) -> Finding | None:
+async def silence(config: Config, resolver: Resolver) -> Finding | None:
     """Return the finding of a name server that answers nothing: there is no more to say then."""
     names = [SIGNED, config.hostname] if is_full_name(config.hostname) else [SIGNED]
     lookups = asyncio.gather(*(resolver.lookup(name, "A") for name in names))
@@ -71,7 +71,7 @@ async def _silence(config: Config, resolver: Resolver) -> Finding | None:
     return warning("dns", text, "see [dns] nameservers and /etc/resolv.conf")
 
 
-async def _within(deadline: float, checks: dict[str, Coroutine[Any, Any, list[Finding]]]) -> list[Finding]:
+async def within(deadline: float, checks: dict[str, Coroutine[Any, Any, list[Finding]]]) -> list[Finding]:
     """Run checks at once; what is not done by the deadline is unknown."""
     tasks = {asyncio.create_task(check): name for name, check in checks.items()}
     left = max(0.0, deadline - asyncio.get_running_loop().time())
@@ -103,20 +103,6 @@ async def check_dnssec(resolver: Resolver) -> list[Finding]:
     return [warning("dnssec", text, "run one here, or say [dns] trust_ad = true where nobody can forge its answers")]
 
 
-async def check_relayhost(relayhost: Relayhost | None, resolver: Resolver) -> list[Finding]:
-    """Return a finding where the relayhost cannot be found."""
-    if relayhost is None or parse_address(relayhost.host) is not None:
-        return []
-    if relayhost.lookup_mx and (await resolver.lookup(relayhost.host, "MX")).records:
-        return []
-    found = await addresses_of(relayhost.host, resolver)
-    if found.addresses:
-        return []
-    why = f"cannot be looked up: {found.failed}" if found.failed else "has no address"
-    text = f"the relayhost {relayhost.host} {why}; until that changes, mail for other domains waits in the queue"
-    return [(unknown if found.failed else warning)("sending", text, "see [smtp] relayhost")]
-
-
 # TLSA: a hint, unless what is published is wrong
 
 
@@ -124,18 +110,20 @@ async def check_tlsa(config: Config, resolver: Resolver, facts: DnsFacts) -> lis
     """Return whether TLSA records of the host name fit the certificate (RFC 7672); nothing where there are none."""
     if not is_full_name(config.hostname) or not config.smtpd.listen:
         return []
-    name = f"_25._tcp.{config.hostname}"
+    name = tlsa_name(config.hostname)
     answer = await resolver.lookup(name, "TLSA")
     if not answer.records:
-        return []
+        # Only a zone that is signed could have had any.
+        text = f"{name} is not published; it may do without"
+        return [optional("tlsa", text)] if answer.authentic and answer.status is not Status.FAILED else []
     if not facts.chain_pem:
-        return [unknown("hints", f"whether {name} fits the certificate: it cannot be read")]
+        return [unknown("tlsa", f"whether {name} fits the certificate: it cannot be read")]
     chain = x509.load_pem_x509_certificates(facts.chain_pem)
     if any(fits(record, chain) for record in answer.records):
-        return [fine("hints", f"{name} fits the certificate")]
+        return [fine("tlsa", f"{name} fits the certificate")]
     text = f"none of the records of {name} fits the certificate: servers that ask for them deliver nothing here"
     grade = failure if answer.authentic else warning
-    return [grade("hints", text, "publish a new one, at least as long before a new certificate as their TTL")]
+    return [grade("tlsa", text, "publish a new one, at least as long before a new certificate as their TTL")]
 
 
 def fits(record: str, chain: list[x509.Certificate]) -> bool:

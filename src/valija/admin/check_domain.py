@@ -9,15 +9,17 @@ refused, is a failure, all else a warning.
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 from typing import Final
 
 from valija.admin.check_host import SHOWN, DnsFacts, addresses_of, is_full_name, sending_addresses
+from valija.admin.check_mta_sts import check_mta_sts
 from valija.admin.check_spf import Verdict, evaluate, suggestion
-from valija.admin.findings import Finding, failure, fine, unknown, warning
+from valija.admin.findings import Finding, failure, fine, missing, unknown, warning
 from valija.config import Config
 from valija.content.dkim_key import DkimKey, dns_record
+from valija.content.dkim_published import judge
 from valija.dns.resolver import MxRecord, Resolver, Status
 
 
@@ -30,7 +32,7 @@ async def check_domain(config: Config, domain: str, resolver: Resolver, facts: D
         check_spf(config, domain, resolver, facts),
         check_dkim_records(domain, resolver, facts),
         check_dmarc(domain, resolver),
-        check_mta_sts(domain, resolver),
+        check_mta_sts(config, domain, resolver, facts),
     )
     return [finding for findings in found for finding in findings]
 
@@ -62,7 +64,7 @@ async def _without_mx(config: Config, domain: str, resolver: Resolver, facts: Dn
     if any(map(facts.is_local, own.addresses)):
         return fine("mx", f"mail for {domain} is led here, by its address: it has no MX record")
     here = config.hostname if is_full_name(config.hostname) else "the.full.name.of.this.machine"
-    return warning("mx", f"{domain} has no MX record", f"publish one: {domain}. IN MX 10 {here}.")
+    return missing("mx", f"{domain} has no MX record", f"publish one: {domain}. IN MX 10 {here}.")
 
 
 async def _with_mx(config: Config, domain: str, hosts: list[str], resolver: Resolver, facts: DnsFacts) -> Finding:
@@ -123,7 +125,7 @@ def _judged(domain: str, address: str, verdict: Verdict, suggested: str, is_sure
 
 def _no_spf(domain: str, suggested: str) -> Finding:
     text = f"{domain} has no SPF record: others cannot tell its mail from forged mail"
-    return warning("spf", text, f'publish one: {domain}. IN TXT "{suggested}"')
+    return missing("spf", text, f'publish one: {domain}. IN TXT "{suggested}"')
 
 
 async def _spf_with_relayhost(config: Config, domain: str, resolver: Resolver) -> Finding:
@@ -145,37 +147,29 @@ async def _record_at_all(domain: str, resolver: Resolver) -> Finding | None:
 async def check_dkim_records(domain: str, resolver: Resolver, facts: DnsFacts) -> list[Finding]:
     """Return whether the keys that sign the domain's mail are published as they are."""
     keys = [key for key in facts.keys if key.domain == domain]
-    return list(await asyncio.gather(*(_check_key(key, resolver) for key in keys)))
+    return list(await asyncio.gather(*(_check_key(key, keys, resolver) for key in keys)))
 
 
-async def _check_key(key: DkimKey, resolver: Resolver) -> Finding:
-    name, value = dns_record(key)
+async def _check_key(key: DkimKey, siblings: Sequence[DkimKey], resolver: Resolver) -> Finding:
+    name, _ = dns_record(key)
     answer = await resolver.lookup(name, "TXT")
     if answer.status is Status.FAILED:
         return unknown("dkim", f"{name} cannot be looked up: {answer.detail}")
-    remedy = f"publish what valija dkim list {key.domain} prints"
     if not answer.records:
-        return warning("dkim", f"{name} is not published: nobody can verify the signatures", remedy)
-    ours = tags_of(value)
-    published = [tags_of(record) for record in answer.records]
-    if any(_is_same_key(tags, ours) for tags in published):
-        testing = any("y" in tags.get("t", "").split(":") for tags in published)
-        if testing:
-            return warning("dkim", f"{name} is marked as a test (t=y): others may ignore it", "take t=y out of it")
+        remedy = f"publish what valija dkim list {key.domain} prints"
+        return missing("dkim", f"{name} is not published: nobody can verify the signatures", remedy)
+    judged = judge(key, answer.records, siblings)
+    if judged.fits and judged.remedy:
+        return warning("dkim", f"{name}: {judged.words}", judged.remedy)
+    if judged.fits:
         return fine("dkim", f"{name} is published, and is the key that signs")
-    if all(tags.get("p") == "" for tags in published):
-        return failure("dkim", f"{name} is revoked (p=), and still signs", "make a new key: valija dkim create")
-    return failure("dkim", f"{name} is another key than the one that signs: signatures are refused", remedy)
+    return failure("dkim", f"{name}: {judged.words}: signatures are refused", judged.remedy)
 
 
 def tags_of(record: str) -> dict[str, str]:
     """Return the tags of a DKIM or DMARC record, blanks in values left out (RFC 6376 section 3.2)."""
     pairs = (part.partition("=") for part in record.split(";") if "=" in part)
     return {name.strip(): re.sub(r"\s+", "", value) for name, _, value in pairs}
-
-
-def _is_same_key(published: dict[str, str], ours: dict[str, str]) -> bool:
-    return published.get("p") == ours["p"] and published.get("k", "rsa") == ours["k"]
 
 
 # DMARC
@@ -208,16 +202,3 @@ def _dmarc_policy(domain: str, place: str, tags: dict[str, str]) -> Finding:
         said = f"p={policy}" if policy else "no p="
         return warning("dmarc", f"the DMARC record of {place} has {said}", f"write p={', p='.join(_POLICIES)}")
     return fine("dmarc", f"{domain} has a DMARC policy: p={policy}{f', from {place}' if place != domain else ''}")
-
-
-# Hints
-
-
-async def check_mta_sts(domain: str, resolver: Resolver) -> list[Finding]:
-    """Return a word about MTA-STS, which a domain may do without (RFC 8461)."""
-    answer = await resolver.lookup(f"_mta-sts.{domain}", "TXT")
-    if any(text.startswith("v=STSv1") for text in answer.records):
-        return [fine("hints", f"{domain} has an MTA-STS policy; its MX hosts have to keep it")]
-    if answer.status is Status.FAILED:
-        return []
-    return [fine("hints", f"{domain} has no MTA-STS policy; it may do without")]

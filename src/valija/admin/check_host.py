@@ -9,41 +9,38 @@ the host name: behind a router that translates addresses the first are private, 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 import msgspec
 
-from valija.admin.findings import Finding, failure, fine, unknown, warning
+from valija.admin.findings import Finding, failure, fine, missing, unknown, warning
 from valija.config import Config
 from valija.content.dkim_key import DkimKey
 from valija.dns.resolver import Resolver, Status
+from valija.dns.reverse import find_reverse_name
+from valija.policy.mta_sts import StsPolicy
+from valija.policy.public import is_public
 
 SHOWN: Final = 10  # hosts or addresses that are looked at
 
-# Addresses that mean nothing to the internet.
-_INNER: Final = tuple(
-    ip_network(text)
-    for text in (
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-        "fc00::/7", "fe80::/10", "::1/128",
-    )
-)  # fmt: skip
-
 Address = IPv4Address | IPv6Address
+FetchPolicy = Callable[[str], Awaitable[StsPolicy]]
 
 
 class DnsFacts(msgspec.Struct, frozen=True):
     """What the records are held against: this machine's addresses, those that mail leaves from, keys, certificate.
 
-    `chain_pem` is the certificate that is served now, empty where there is none to be read.
+    `chain_pem` is the certificate that is served now, empty where there is none to be read. `fetch_policy` fetches a
+    domain's MTA-STS policy as others do, and raises NotFetched; without it policies are not looked at.
     """
 
     is_local: Callable[[str], bool]
     sources: tuple[str, ...] = ()
     keys: tuple[DkimKey, ...] = ()
     chain_pem: bytes = b""
+    fetch_policy: FetchPolicy | None = None
 
 
 class HostAddresses(msgspec.Struct, frozen=True):
@@ -51,11 +48,6 @@ class HostAddresses(msgspec.Struct, frozen=True):
 
     addresses: tuple[str, ...] = ()
     failed: str = ""
-
-
-def is_public(address: str) -> bool:
-    """Whether others on the internet could know this address."""
-    return not any(ip_address(address) in network for network in _INNER)
 
 
 def is_full_name(hostname: str) -> bool:
@@ -68,6 +60,18 @@ async def addresses_of(host: str, resolver: Resolver) -> HostAddresses:
     answers = await asyncio.gather(resolver.lookup(host, "A"), resolver.lookup(host, "AAAA"))
     failed = next((answer.detail for answer in answers if answer.status is Status.FAILED), "")
     return HostAddresses(tuple(record for answer in answers for record in answer.records), failed)
+
+
+def leaving_from(config: Config, kernels_choice: Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses that mail leaves from: those of the configuration, and what the kernel chooses beside them.
+
+    `kernels_choice` has one address of each family that there is a way by.
+    """
+    bound = config.smtp.bind_addresses
+    families = {ip_address(address).version for address in bound}
+    free = [address for address in kernels_choice if ip_address(address).version not in families]
+    pooled = [address for pool in config.smtp.pools for address in pool.addresses]
+    return tuple(dict.fromkeys((*bound, *free, *pooled)))
 
 
 async def sending_addresses(config: Config, resolver: Resolver, facts: DnsFacts) -> tuple[Address, ...]:
@@ -103,7 +107,7 @@ async def check_host(config: Config, resolver: Resolver, facts: DnsFacts) -> lis
 def _no_address(hostname: str, found: HostAddresses) -> Finding:
     if found.failed:
         return unknown("host", f"{hostname} cannot be looked up: {found.failed}", "see [dns] nameservers")
-    return warning("host", f"{hostname} has no address", "publish an A or AAAA record, or correct hostname")
+    return missing("host", f"{hostname} has no address", "publish an A or AAAA record, or correct hostname")
 
 
 def _elsewhere(hostname: str, sources: Sequence[str]) -> Finding:
@@ -138,20 +142,16 @@ async def check_reverse(config: Config, resolver: Resolver, facts: DnsFacts) -> 
 
 
 async def _reverse(address: str, hostname: str, resolver: Resolver, *, sure: bool) -> Finding:
-    names = await resolver.lookup(ip_address(address).reverse_pointer, "PTR")
-    if names.status is Status.FAILED:
-        return unknown("reverse", f"the name of {address} cannot be looked up: {names.detail}")
+    found = await find_reverse_name(resolver, address)
+    if found.confirmed:
+        return fine("reverse", f"{address} is {found.confirmed}, and back")
+    if found.failed and not found.names:
+        return unknown("reverse", f"the name of {address} cannot be looked up: {found.failed}")
+    if found.failed:
+        text = f"whether {found.names[0]} leads back to {address} cannot be looked up: {found.failed}"
+        return unknown("reverse", text)
     grade = failure if sure else warning
     remedy = f"have your provider set it to {hostname}"
-    if not names.records:
-        text = f"{address} has no reverse name; many servers refuse mail from such an address"
-        return grade("reverse", text, remedy)
-    known = names.records[:SHOWN]
-    hosts = await asyncio.gather(*(addresses_of(name, resolver) for name in known))
-    for name, host in zip(known, hosts, strict=True):
-        if ip_address(address) in map(ip_address, host.addresses):
-            return fine("reverse", f"{address} is {name}, and back")
-    if failed := next(filter(None, (host.failed for host in hosts)), ""):
-        return unknown("reverse", f"whether {known[0]} leads back to {address} cannot be looked up: {failed}")
-    text = f"{address} is {', '.join(known)}, which does not lead back to it"
-    return grade("reverse", text, remedy)
+    if not found.names:
+        return grade("reverse", f"{address} has no reverse name; many servers refuse mail from such an address", remedy)
+    return grade("reverse", f"{address} is {', '.join(found.names)}, which does not lead back to it", remedy)

@@ -3,8 +3,8 @@
     for finding in check_machine(config, now=time.time()):
         print(finding)
 
-Other topics have a module each: check_data, check_system, check_ports, check_certificate, check_sasl, check_relay.
-Nothing is written, and nobody is asked but the running server and Dovecot.
+Other topics have a module each: check_data, check_system, check_ports, check_certificate, check_sasl, check_relay,
+check_sending. Nothing is written, and nobody is asked but the running server and Dovecot.
 """
 
 import os
@@ -18,6 +18,7 @@ from valija.admin.check_data import check_data
 from valija.admin.check_ports import check_ports, find_running
 from valija.admin.check_relay import Neighbours, check_relay
 from valija.admin.check_sasl import check_sasl
+from valija.admin.check_sending import check_logins, sending
 from valija.admin.check_system import check_clock, check_limits, descriptors_of
 from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.config import NO_FILE, Config
@@ -52,6 +53,7 @@ def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     yield from _dkim(config)
     yield from check_relay(config, Neighbours.of_this_machine())
     yield sending(config)
+    yield from check_logins(config, account if running_as_root() else None)
 
 
 def _account(config: Config) -> Account | None:
@@ -129,7 +131,7 @@ def _dkim(config: Config) -> Iterator[Finding]:
         if selectors and domain in config.domains:
             yield fine("dkim", f"mail of {domain} is signed by {selectors}")
         elif selectors:
-            yield warning("dkim", f"{domain} has keys ({selectors}) but is not in domains: its mail is not signed")
+            yield fine("dkim", f"mail of users with an address in {domain}, not hosted here, is signed by {selectors}")
     if unsigned := [domain for domain in config.domains if not signing.get(domain)]:
         text = f"mail of {', '.join(unsigned[:_SHOWN])} is not signed: large providers distrust it"
         yield warning("dkim", text, f"valija dkim create {unsigned[0]}")
@@ -144,22 +146,3 @@ def signing_keys(config: Config) -> tuple[DkimKey, ...]:
         return tuple(key for domain in config.domains for key in keys.for_domain(domain))
     except OSError:
         return ()
-
-
-_ENCRYPTED: Final = {
-    "none": "never encrypted",
-    "may": "encrypted wherever the other side can",
-    "encrypt": "always encrypted, whatever the certificate",
-    "verify": "always encrypted, to hosts with a trusted certificate for their name",
-    "secure": "always encrypted, to hosts with a trusted certificate for the domain",
-}
-
-
-def sending(config: Config) -> Finding:
-    """Return in words where mail for other domains goes, and how."""
-    where = f"goes to {config.relayhost}" if config.relayhost else "goes to the MX hosts of each"
-    level = config.smtp.tls_security_level
-    text = f"mail for other domains {where}, {_ENCRYPTED[level]}"
-    if level == "none":
-        return warning("sending", text, '[smtp] tls_security_level = "may" encrypts it where it can be')
-    return fine("sending", text)

@@ -66,6 +66,8 @@ def check_ports(config: Config, running: Running) -> Iterator[Finding]:
     for role, options in config.listeners.items():
         for endpoint in options.listen:
             found[_state(endpoint, running)].append(f"{role} {endpoint}")
+    for endpoint in config.https.listen:
+        found[_state(endpoint, running)].append(f"https {endpoint}")
     for endpoint in config.tls.challenge_listen:
         # Nobody listens there but while a certificate is ordered: a server that does not is no surprise.
         found[_state(endpoint, running, always=False)].append(f"acme {endpoint}")

@@ -88,7 +88,7 @@ def _normalised(address: str) -> str:
 
 
 def _why(config: Config, route: Route, rule: RouteRule | None) -> str:
-    if route.transport == "maildir":
+    if route.is_final:
         return "domains: it is hosted here"
     if rule is not None:
         said = ", ".join(f'{key} = "{value}"' for key, value in _said(rule))

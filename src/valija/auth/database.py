@@ -37,6 +37,16 @@ _STEPS: Final = (
     CREATE TABLE salt_key (value BLOB NOT NULL);
     INSERT INTO salt_key VALUES (randomblob(32));
     """,
+    """
+    CREATE TABLE delegation (login TEXT NOT NULL, granted TEXT NOT NULL, PRIMARY KEY (login, granted)) WITHOUT ROWID;
+    CREATE TABLE own_limit (
+        login TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (login, name)
+    ) WITHOUT ROWID;
+    CREATE TABLE contact (login TEXT PRIMARY KEY, address TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE frozen (
+        login TEXT PRIMARY KEY, at REAL NOT NULL, began REAL NOT NULL, reason TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 SCHEMA_VERSION: Final = len(_STEPS)
 

@@ -22,11 +22,19 @@ from valija.tls.contexts import client_context
 
 PATIENCE: Final = 5.0  # seconds; a login's answer is due within 9
 LONGEST_BODY: Final = 1 << 20  # octets
+_LONGEST_COMPLAINT: Final = 4096  # octets
 _AT_ONCE: Final = 32  # requests
 
 
 class IssuerAway(Exception):
-    """The issuer can't be asked now, or answers what makes no sense; the text says who and why."""
+    """The issuer can't be asked now, or answers what makes no sense; the text says who and why.
+
+    `body` is the beginning of an answer that is none, as it came.
+    """
+
+    def __init__(self, text: str, body: bytes = b"") -> None:
+        super().__init__(text)
+        self.body = body
 
 
 class IssuerHttp:
@@ -60,7 +68,8 @@ class IssuerHttp:
             session.request(method, url, data=form, ssl=self._trust(url), allow_redirects=False) as response,
         ):
             if response.status != 200:
-                raise IssuerAway(f"{url}: it answers {response.status} {response.reason}")
+                said = await response.content.read(_LONGEST_COMPLAINT)
+                raise IssuerAway(f"{url}: it answers {response.status} {response.reason}", said)
             body = b""
             async for part in response.content.iter_any():
                 body += part

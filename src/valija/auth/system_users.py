@@ -1,9 +1,8 @@
 """The system's users as people who have mail here, beside the accounts and aliases of valija's own.
 
-    users = SystemUsers(is_user, time.monotonic)
-    directory = SystemDirectory(accounts, users, domains=("example.org",))
-    directory.exists("Alice+news@example.org")               # True, where the system knows alice
-    directory.owns("alice", "sales@example.org")             # True, where the alias sales leads to alice@example.org
+    users = SystemUsers(is_system_user, time.monotonic)
+    users.have_mailbox("Alice+news@example.org")             # True, where the system knows alice
+    HostedDirectory(accounts, ["example.org"], is_user=users.have_mailbox)
 
 Every user the system knows has an address in each hosted domain, daemons and root among them, as with Postfix's
 `local_recipient_maps`: their mail is what cron and its like send. An alias takes it elsewhere. Names are looked up
@@ -18,11 +17,10 @@ Known weakness: a lookup through a slow directory server holds up the worker whi
 import ctypes
 import os
 import pwd
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
-from valija.auth.accounts import Accounts
 from valija.mail.address import fold_case, split, unquote
 
 KNOWN_FOR: Final = 60.0  # seconds
@@ -77,6 +75,12 @@ class SystemUsers:
                 return name
         return None
 
+    def have_mailbox(self, address: str, delimiter: str = "+") -> bool:
+        """Whether an address, in whatever hosted domain, is a user's. Raises OSError."""
+        written = unquote(split(address)[0])
+        base = written.partition(delimiter)[0] if delimiter else written
+        return self.canonical(base or written) is not None
+
     def _is_known(self, name: str) -> bool:
         now = self._clock()
         found, until = self._answers.get(name, (False, 0.0))
@@ -87,31 +91,3 @@ class SystemUsers:
             self._answers.clear()
         self._answers[name] = (found, now + (KNOWN_FOR if found else UNKNOWN_FOR))
         return found
-
-
-class SystemDirectory:
-    """A Directory (receive/site) of accounts, aliases and system users."""
-
-    def __init__(self, accounts: Accounts, users: SystemUsers, domains: Collection[str]) -> None:
-        self._accounts = accounts
-        self._users = users
-        self._domains = domains
-
-    def exists(self, address: str) -> bool:
-        """Whether a hosted address is an account's, an alias's or a system user's. Raises OSError."""
-        return self._accounts.exists(address) or self._user_of(address) is not None
-
-    def expand(self, address: str) -> tuple[str, ...]:
-        """Return where mail for a hosted address goes; an account or a user stands for itself."""
-        return self._accounts.expand(address)
-
-    def owns(self, login: str, address: str) -> bool:
-        """Whether an address is given to the login by an alias that leads to one of its own."""
-        if "@" in login:
-            return self._accounts.owns(login, address)
-        return any(self._accounts.owns(f"{login}@{domain}", address) for domain in self._domains)
-
-    def _user_of(self, address: str) -> str | None:
-        local, domain = split(address)
-        written = unquote(local)
-        return self._users.canonical(written.partition("+")[0] or written) if domain in self._domains else None

@@ -33,11 +33,14 @@ def add_to(main: click.Group) -> None:
                 call.answer({"ok": False, "findings": faults, "relay": []}, ())
             raise
         findings = _find(config, offline=offline)
-        _tell(call, findings, relay_table(config))
-        if failures := sum(finding.grade == "failure" for finding in findings):
-            raise Refusal(
-                f"{failures} of {len(findings)} findings {'is a failure' if failures == 1 else 'are failures'}"
-            )
+        tell(call, findings, relay_table(config))
+        refuse_failures(findings)
+
+
+def refuse_failures(findings: "Sequence[Finding]") -> None:
+    """Say no where one of them is a failure. Raises Refusal."""
+    if failures := sum(finding.grade == "failure" for finding in findings):
+        raise Refusal(f"{failures} of {len(findings)} findings {'is a failure' if failures == 1 else 'are failures'}")
 
 
 def _fault(text: str) -> "Finding":
@@ -46,15 +49,17 @@ def _fault(text: str) -> "Finding":
     return failure("configuration", text)
 
 
-def _tell(call: Call, findings: "Sequence[Finding]", relay: Sequence[Any]) -> None:
+def tell(call: Call, findings: "Sequence[Finding]", relay: Sequence[Any] | None = None) -> None:
+    """Print findings as a page, or as JSON, with the table of who may relay where there is one."""
     from valija.admin.check_report import report_lines, summary
 
     if call.as_json:
         is_well = all(finding.grade != "failure" for finding in findings)
-        call.answer({"ok": is_well, "findings": findings, "relay": relay}, ())
+        more = {} if relay is None else {"relay": relay}
+        call.answer({"ok": is_well, "findings": findings, **more}, ())
         return
     # Not by `call.answer`, which would make the colours visible as text.
-    for line in report_lines(findings, relay, styled=_wants_colours()):
+    for line in report_lines(findings, relay or (), styled=_wants_colours()):
         click.echo(line)
     click.echo(f"\n{summary(findings)}")
 
@@ -75,21 +80,18 @@ def _find(config: "Config", *, offline: bool) -> "list[Finding]":
 
 
 async def _ask_dns(config: "Config") -> "list[Finding]":
-    import msgspec
-
     from valija.admin.check_certificate import served_chain
-    from valija.admin.check_dns import TIMEOUT, check_dns
-    from valija.admin.check_host import DnsFacts
+    from valija.admin.check_dns import check_dns
+    from valija.admin.check_host import DnsFacts, leaving_from
     from valija.admin.check_machine import signing_keys
-    from valija.dns.caching import CachingResolver
-    from valija.logs import LogBuffer, build_log
+    from valija.admin.dns_facts import quiet_resolver
+    from valija.admin.policy_fetching import PolicyFetching
     from valija.machine import is_local_address, source_addresses
 
-    # What the resolver would log is told by the findings.
-    silence = LogBuffer(os.open(os.devnull, os.O_WRONLY))
-    options = msgspec.structs.replace(config.dns, timeout=min(config.dns.timeout, TIMEOUT))
-    resolver = CachingResolver(options, build_log("error", "text", silence))
-    facts = DnsFacts(is_local_address, tuple(source_addresses()), signing_keys(config), served_chain(config))
+    resolver = quiet_resolver(config)
+    sources = leaving_from(config, source_addresses())
+    fetch = PolicyFetching(resolver).fetch
+    facts = DnsFacts(is_local_address, sources, signing_keys(config), served_chain(config), fetch)
     try:
         return await check_dns(config, resolver, facts)
     finally:

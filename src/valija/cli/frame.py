@@ -78,11 +78,12 @@ class Call:
 
 
 def command(
-    group: click.Group, name: str, *, configured: bool = True
+    group: click.Group, name: str, *, configured: bool = True, kind: type[click.Command] = click.Command
 ) -> Callable[[Callable[Concatenate[Call, P], None]], Callable[Concatenate[Call, P], None]]:
     """Add a function to a group as the command `name`, with the options that every command has.
 
-    One that is not `configured` has nothing to do with a server of ours: it takes -c, and reads nothing.
+    One that is not `configured` has nothing to do with a server of ours: it takes -c, and reads nothing. `kind` is how
+    its arguments are read.
     """
 
     def add(function: Callable[Concatenate[Call, P], None]) -> Callable[Concatenate[Call, P], None]:
@@ -104,7 +105,7 @@ def command(
             hidden=not configured,
         )
         with_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-        group.command(name, context_settings=_CONTEXT)(with_config(with_json(run)))
+        group.command(name, cls=kind, context_settings=_CONTEXT)(with_config(with_json(run)))
         return function
 
     return add

@@ -25,6 +25,7 @@ from valija.cli import (
     relay_proof,
     route,
     send,
+    sendmail,
     serve,
     server,
     systemd,
@@ -58,6 +59,7 @@ _MODULES: Final = (
     tls_report,
     probe,
     send,
+    sendmail,
 )
 for module in _MODULES:
     module.add_to(cli)

@@ -30,18 +30,17 @@ def add_to(main: click.Group) -> None:
     @click.option("--all", "_everything", is_flag=True, hidden=True)
     def list_messages(call: Call, _everything: bool) -> None:
         """List all messages, those on hold included."""
-        with _opened(call, call.enter()) as directory:
-            messages = _messages(directory)
+        with opened(call, call.enter()) as directory:
             if call.as_json:
-                _print_array(_as_json(message) for message in messages)
+                _print_array(_as_json(message) for message in messages(directory))
             else:
-                _print_lines(messages)
+                _print_lines(messages(directory))
 
     @command(queue, "show")
     @click.argument("queue_id", metavar="ID")
     def show(call: Call, queue_id: str) -> None:
         """Show a message: envelope, origin and header."""
-        with _opened(call, call.enter()) as directory:
+        with opened(call, call.enter()) as directory:
             found = directory.show(_queue_id(queue_id))
         if found is None:
             raise Refusal(f"there is no message {queue_id} in the queue")
@@ -64,7 +63,7 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
         changed: list[str] = []
         missing: list[str] = []
         waiting: set[str] = set()
-        with _opened(call, config) as directory, _told(config, name) as tell:
+        with opened(call, config) as directory, _told(config, name) as tell:
             act = _VERBS[name](directory)
             for queue_id in _all_ids(directory) if everything else [_queue_id(text) for text in queue_ids]:
                 if not act(queue_id):
@@ -88,7 +87,7 @@ def _add_verb(queue: click.Group, name: str, done: str, words: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(call: Call, config: "Config") -> "Iterator[QueueDirectory]":
+def opened(call: Call, config: "Config") -> "Iterator[QueueDirectory]":
     """Open the queue files for a while; what cannot be read of them is noted, and no reason to hide the rest."""
     import apsw
 
@@ -105,7 +104,7 @@ def _opened(call: Call, config: "Config") -> "Iterator[QueueDirectory]":
 
 def _all_ids(directory: "QueueDirectory") -> "list[QueueId]":
     """Return the ids of what is in the queue now. They are gathered first: what is changed must not be met twice."""
-    return [message.queue_id for message in _messages(directory)]
+    return [message.queue_id for message in messages(directory)]
 
 
 @contextlib.contextmanager
@@ -130,7 +129,7 @@ def _queue_id(text: str) -> "QueueId":
         raise Refusal(str(error)) from None
 
 
-def _messages(directory: "QueueDirectory") -> "Iterator[Listed]":
+def messages(directory: "QueueDirectory") -> "Iterator[Listed]":
     """Yield all messages, in the order of their queue ids."""
     after = None
     while page := directory.list(_PAGE, after):
@@ -145,6 +144,7 @@ def _as_json(message: "Listed") -> dict[str, Any]:
         "size": message.size,
         "arrived": rfc3339(message.arrived),
         "hold": message.hold,
+        **({"hold_until": rfc3339(message.hold_until)} if message.hold_until else {}),
         "recipients": [
             {
                 "address": recipient.address,
@@ -177,8 +177,9 @@ def _print_lines(messages: "Iterator[Listed]") -> None:
 
 def _lines(message: "Listed") -> Iterator[str]:
     hold = ", on hold" if message.hold else ""
+    until = f", to be sent at {rfc3339(message.hold_until)}" if message.hold_until else ""
     sender = message.reverse_path or "<>"
-    yield f"{message.queue_id}  {rfc3339(message.arrived)}  {message.size} octets  from {sender}{hold}"
+    yield f"{message.queue_id}  {rfc3339(message.arrived)}  {message.size} octets  from {sender}{until}{hold}"
     for recipient in message.recipients:
         attempts = f"{recipient.attempts} attempt{'' if recipient.attempts == 1 else 's'}"
         yield f"    {recipient.address}  {recipient.state}, {attempts}, next {rfc3339(recipient.next_attempt)}"
@@ -201,7 +202,10 @@ def _whole_lines(listed: "Listed", message: "NewMessage") -> Iterator[str]:
     yield from _lines(listed)
     origin = message.origin
     login = f", logged in as {origin.login}" if origin.login else ""
-    yield f"came by {origin.role} from [{origin.client_address}] ({origin.helo}) with {origin.protocol}{login}"
+    if origin.uid is None:
+        yield f"came by {origin.role} from [{origin.client_address}] ({origin.helo}) with {origin.protocol}{login}"
+    else:
+        yield f"came from a program of this machine, run by {origin.login} (uid {origin.uid})"
     yield f"allowed by {origin.rule}"
     yield ""
     yield from _header(message).splitlines()

@@ -10,7 +10,11 @@ from valija.cli.frame import Call, Refusal, command
 if TYPE_CHECKING:
     from valija.admin.way import Way
 
-_TRANSPORTS = {"maildir": "stays here, in a Maildir of {}", "error": "is not sent; its sender is told: {}"}
+_TRANSPORTS = {
+    "maildir": "stays here, in a Maildir of {}",
+    "lmtp": "stays here, handed over by LMTP for {}",
+    "error": "is not sent; its sender is told: {}",
+}
 
 
 def add_to(main: click.Group) -> None:

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from valija.cli.frame import Call, Refusal, command, group, read_password
+from valija.cli.frame import Call, Refusal, command, group, read_password, rfc3339
 
 if TYPE_CHECKING:
     from valija.auth.accounts import Accounts
+    from valija.auth.standings import Standings
     from valija.config import Config
 
 
 def add_to(main: click.Group) -> None:
     """Add the group and its commands."""
+    from valija.cli import freezing, standing
+
     user = group(main, "user", "Accounts: who may log in, and whose mail is kept here.")
+    standing.add_to_user(user)
+    freezing.add_to_user(user)
     from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 
     @command(user, "add")
@@ -57,9 +62,49 @@ def add_to(main: click.Group) -> None:
     @command(user, "list")
     def list_users(call: Call) -> None:
         """List the accounts."""
-        with opened_accounts(call.enter()) as accounts:
+        from valija.cli.standing import opened_standings
+
+        config = call.enter()
+        with opened_accounts(config) as accounts, opened_standings(config) as standings:
             addresses, without = accounts.list(), accounts.without_scram_keys()
-        call.answer([{"address": address, "scram": address not in without} for address in addresses], addresses)
+            standing = _standing(accounts, standings)
+        answer = [{"address": each, "scram": each not in without, **standing.get(each, {})} for each in addresses]
+        others = sorted(standing.keys() - set(addresses))  # whom Dovecot or PAM knows
+        answer += [{"address": each, **standing[each]} for each in others]
+        call.answer(answer, [line for each in (*addresses, *others) for line in _lines(each, standing.get(each, {}))])
+
+
+def _standing(accounts: "Accounts", standings: "Standings") -> dict[str, dict[str, object]]:
+    """Return what there is to say of logins beyond their names."""
+    found: dict[str, dict[str, object]] = {}
+    for login, freeze in standings.frozen().items():
+        found.setdefault(login, {})["frozen"] = {
+            "since": rfc3339(freeze.at),
+            "began": rfc3339(freeze.began),
+            "reason": freeze.reason,
+        }
+    for key, of_logins in (
+        ("may_send_as", accounts.delegations()),
+        ("limits", standings.limits()),
+        ("contact", standings.contacts()),
+    ):
+        for login, value in of_logins.items():
+            found.setdefault(login, {})[key] = value
+    return found
+
+
+def _lines(login: str, standing: dict[str, object]) -> Iterator[str]:
+    yield login
+    for key, value in standing.items():
+        match key, value:
+            case "frozen", {"since": since, "reason": reason}:
+                yield f"    frozen since {since}: {reason}"
+            case _, dict():
+                yield f"    {key}: {', '.join(f'{name} = {number}' for name, number in value.items())}"
+            case _, tuple():
+                yield f"    {key.replace('_', ' ')} {', '.join(map(str, value))}"
+            case _:
+                yield f"    {key}: {value}"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from valija.auth.options import INET, host_and_port
 from valija.config.certificates import check_certificates
 from valija.config.document import Document
 from valija.config.faults import Setting, SettingFault
+from valija.config.hosting import check_forwarding
+from valija.config.https import check_https, doubts_about_https
 from valija.config.logins import check_logins
 from valija.config.model import Config
 from valija.config.routes import check_routes
@@ -15,10 +17,7 @@ from valija.config.sending import check_pools, foreign_addresses
 from valija.config.tls_policies import check_tls_rules, doubts_about_dane
 from valija.config.tls_report import check_tls_report
 from valija.config.tokens import check_tokens
-from valija.mail.endpoint import Endpoint
 from valija.mail.fault import Fault
-
-_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 looked for, not bound
 
 
 def check(document: Document, config: Config, is_local_address: Callable[[str], bool]) -> None:
@@ -32,24 +31,19 @@ def check(document: Document, config: Config, is_local_address: Callable[[str], 
     check_pools(document, config)
     check_routes(document, config, is_local_address)
     check_tls_rules(document, config)
+    check_forwarding(document, config)
+    check_https(document, config)
 
 
 def _check_listeners(document: Document, config: Config) -> None:
     roles = [role for role in config.listeners if document.is_sound(role, "listen")]
     places = [(role, endpoint) for role in roles for endpoint in config.listeners[role].listen]
     for (first_role, first), (role, endpoint) in combinations(places, 2):
-        if _overlap(first, endpoint):
+        if first.overlaps(endpoint):
             fault = Fault(
                 str(endpoint), f"[{first_role}] listens on {first} already", "give each listener its own port"
             )
             document.refuse(Setting(role, "listen"), fault)
-
-
-def _overlap(first: Endpoint, second: Endpoint) -> bool:
-    """Whether a client could mean both: the same address, or one of them is every address of its family."""
-    if first.port != second.port or first.is_ipv6 != second.is_ipv6:
-        return False
-    return first.host == second.host or not _WILDCARDS.isdisjoint((first.host, second.host))
 
 
 def _check_durations(document: Document, config: Config) -> None:
@@ -73,6 +67,7 @@ def warnings(document: Document, config: Config, is_local_address: Callable[[str
         *_surprises(config),
         *foreign_addresses(config, is_local_address),
         *doubts_about_dane(config),
+        *doubts_about_https(config),
     )
     for setting, fault in found:
         yield SettingFault.of(document.source, setting, fault)

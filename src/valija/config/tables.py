@@ -15,10 +15,17 @@ import msgspec
 from valija.auth.options import INET, SaslOptions, socket_fault
 from valija.auth.pam_service import name_fault
 from valija.config import relations
+from valija.config.checks import read_checks
+from valija.config.dkim import read_dkim
 from valija.config.document import Document, Reader, Table
 from valija.config.ehlo_keywords import ehlo_keywords
 from valija.config.faults import Refused, Setting
+from valija.config.history import read_history
+from valija.config.hosting import read_forwarding, read_mailbox, recipient_delimiter
+from valija.config.https import read_autoconfig, read_https, read_mta_sts
 from valija.config.later import available
+from valija.config.limits import read_limits
+from valija.config.local import read_local
 from valija.config.logins import read_login
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.readers import (
@@ -99,14 +106,18 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         domains=domains,
         mynetworks=networks[0],
         networks=networks[1],
-        data_dir=Path(top.read("data_dir", folder_path(folder, _DATA_DIR), _DATA_DIR)),
+        data_dir=(data_dir := Path(top.read("data_dir", folder_path(folder, _DATA_DIR), _DATA_DIR))),
         user=top.read("user", user, "valija"),
         workers=top.read("workers", number(1, _MOST_WORKERS), 0) or min(facts.cores(), _MOST_WORKERS),
         message_size_limit=top.read("message_size_limit", number(1, 1 << 40, "octets"), 50 * _MEBIBYTE),
+        recipient_delimiter=top.read("recipient_delimiter", recipient_delimiter, "+"),
+        mailbox=read_mailbox(document.table("mailbox"), folder),
+        forwarding=read_forwarding(document.table("forwarding")),
         smtpd=_smtpd(smtpd),
         submission=_listener(submission, 587, limits),
         submissions=_listener(document.table("submissions"), 465, limits),
-        sasl=_sasl(document.table("sasl"), folder, facts.trust_fault),
+        local=read_local(document.table("local"), folder, data_dir),
+        sasl=(sasl := _sasl(document.table("sasl"), folder, facts.trust_fault)),
         tls=_tls(document, folder),
         smtp=msgspec.structs.replace(
             options := read_connections(smtp, _smtp(smtp, folder, facts.trust_fault)),
@@ -119,10 +130,17 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         logins=document.array("smtp", "login", lambda table: read_login(table, folder, _trusted(folder, facts))),
         queue=_queue(queue := document.table("queue")),
         reports=read_reports(queue),
+        conduct=read_limits(document.table("limits")),
+        checks=read_checks(document.table("checks")),
         tls_report=read_tls_report(document.table("tls_report"), domains),
+        dkim=read_dkim(document.table("dkim")),
         dns=_dns(document.table("dns")),
         log=_log(document.table("log")),
+        history=read_history(document.table("history")),
         web=_web(document.table("web")),
+        https=read_https(document.table("https")),
+        mta_sts=read_mta_sts(document.table("mta_sts")),
+        autoconfig=read_autoconfig(document.table("autoconfig"), hostname, sasl),
     )
 
 
@@ -152,7 +170,8 @@ def _networks(value: object, facts: Facts) -> tuple[tuple[str, ...], Networks]:
 def _smtpd(table: Table) -> ListenerOptions:
     options = _listener(table, 25)
     level = _choose(table, "tls_security_level", ("may", "encrypt", "none"), options.tls_security_level)
-    return msgspec.structs.replace(options, tls_security_level=level)
+    own_senders = table.read("reject_own_senders", flag, options.reject_own_senders)
+    return msgspec.structs.replace(options, tls_security_level=level, reject_own_senders=own_senders)
 
 
 def _listener(table: Table, port: int, limits: RequestLimits | None = None) -> ListenerOptions:
@@ -206,6 +225,7 @@ def _tls(document: Document, folder: Path) -> TlsOptions:
         acme_directory=table.read("acme_directory", https_url, default.acme_directory),
         acme_email=table.read("acme_email", judged(text, _email_fault), default.acme_email),
         acme_profile=table.read("acme_profile", text, default.acme_profile),
+        acme_reuse_key=table.read("acme_reuse_key", flag, default.acme_reuse_key),
         acme_ca_file=table.read("acme_ca_file", path(folder), default.acme_ca_file),
         acme_challenge=_choose(table, "acme_challenge", ("http-01", "tls-alpn-01", "dns-01"), default.acme_challenge),
         acme_http_listen=table.read("acme_http_listen", each(endpoint), default.acme_http_listen),

@@ -12,7 +12,7 @@ An address has its local part as written and its domain normalised, as mail/addr
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from valija.content.compose import printable
 from valija.mail.address import AddressError, normalise_domain
@@ -39,16 +39,24 @@ def addresses_of(value: bytes) -> list[str]:
     Raises AddressListError; an empty group (`undisclosed:;`) has no addresses and is no error.
     """
     text = value.replace(b"\r\n", b"").decode("utf-8", "surrogateescape")
-    return _Reader(_tokens(text)).address_list()
+    return _Reader([token.text for token in tokens_of(text)]).address_list()
 
 
-def _tokens(text: str) -> list[str]:
-    """Cut a text into words, quoted strings, domain literals and specials; blanks and comments fall away."""
+class Token(NamedTuple):
+    """A word, quoted string, domain literal or special, and its place in the text."""
+
+    text: str
+    start: int
+    end: int
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Cut a text into its tokens; blanks and comments fall away. Raises AddressListError."""
     tokens = []
     position = _skip(text, 0)
     while position < len(text):
         end = _token_end(text, position)
-        tokens.append(text[position:end])
+        tokens.append(Token(text[position:end], position, end))
         position = _skip(text, end)
     return tokens
 

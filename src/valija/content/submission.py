@@ -8,8 +8,8 @@
   user's to set;
 - what must stand once and stands twice is refused: every reader would choose differently.
 
-Whether the addresses in From are the user's is decided in policy/identity, from `author_addresses`. Sender is left
-alone: it makes no claim that receivers check.
+Whether the addresses in From, and in other fields that claim who sent it, are the user's is decided in
+policy/identity, from `author_addresses` and `sender_claims`.
 """
 
 from typing import Final
@@ -32,6 +32,7 @@ _ONCE: Final = (  # RFC 5322 section 3.6
     b"in-reply-to",
     b"references",
 )
+CLAIMS: Final = {b"sender": "Sender", b"resent-from": "Resent-From", b"resent-sender": "Resent-Sender"}
 _DROPPED: Final = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
 
 
@@ -46,14 +47,30 @@ def check_once(header: bytes) -> Reply | None:
 
 def author_addresses(header: bytes) -> list[str] | Reply:
     """Return the addresses in From: none where the field is missing, a refusal where they cannot be understood."""
+    return _addresses_in("From", values(header, b"from"))
+
+
+def sender_claims(header: bytes) -> dict[bytes, list[str] | Reply]:
+    """Return the addresses of further fields that claim who sends, by the field's name; a refusal as for From.
+
+    Of the resenders the last one counts, whose fields are on top (RFC 5322 section 3.6.6).
+    """
+    lowered = header.lower()
+    if b"sender:" not in lowered and b"resent-from:" not in lowered:  # nearly always so
+        return {}
+    found = ((name, values(header, name)[:1]) for name in CLAIMS)
+    return {name: _addresses_in(CLAIMS[name], written) for name, written in found if written}
+
+
+def _addresses_in(title: str, written: list[bytes]) -> list[str] | Reply:
     found: list[str] = []
     try:
-        for value in values(header, b"from"):
+        for value in written:
             found += addresses_of(value)
     except AddressListError as error:
-        return Reply(550, "5.6.0", f"The From field is not understood: {printable(str(error))}")
-    if not found and b"from" in names(header):
-        return Reply(550, "5.6.0", "The From field has no address")
+        return Reply(550, "5.6.0", f"The {title} field is not understood: {printable(str(error))}")
+    if not found and written:
+        return Reply(550, "5.6.0", f"The {title} field has no address")
     return found
 
 

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Final
 
 from valija.content.compose import WIDTH, date_time
+from valija.content.typed_address import ascii_form
 from valija.mail.envelope import Recipient
 from valija.mail.origin import Origin, TlsFacts
 from valija.mail.reply import Reply
@@ -53,8 +54,11 @@ def received_field(
 
     `queue_id` is the one the 250 names. All texts may be hostile: none of them can end the field or open another.
     """
-    words = list(_from_words(origin.client_address, origin.helo, origin.tls))
-    words += (f"by {hostname}", f"with {origin.protocol or 'SMTP'}", f"id {queue_id}")
+    if origin.uid is None:
+        words = list(_from_words(origin.client_address, origin.helo, origin.tls))
+        words += (f"by {hostname}", f"with {origin.protocol or 'SMTP'}", f"id {queue_id}")
+    else:
+        words = [f"by {hostname}", f"(local, uid {origin.uid})", f"id {queue_id}"]  # no host sent it, no protocol is told
     if len(recipients) == 1:
         words += _for_words(recipients[0])
     if priority:
@@ -119,3 +123,25 @@ def count_received(header: bytes) -> int:
 def check_hops(header: bytes) -> Reply | None:
     """Return the refusal of a message that travels in circles (RFC 5321 section 6.3)."""
     return _TOO_MANY_HOPS if count_received(header) > MAX_RECEIVED else None
+
+
+def delivered_to_field(address: str, *, in_ascii: bool = False) -> bytes:
+    """Return the field that tells whose mail a copy is. `in_ascii`: it is to pass hops that know nothing else."""
+    return f"Delivered-To: {_delivered_to(address, in_ascii=in_ascii)}\r\n".encode()
+
+
+def was_delivered_to(header: bytes, address: str) -> bool:
+    """Whether a message has come by an address before, as such a field of ours says."""
+    lowered = header.lower()
+    if b"delivered-to:" not in lowered:
+        return False
+    return any(
+        b"\r\ndelivered-to: " + _delivered_to(address, in_ascii=in_ascii).encode().lower() + b"\r\n"
+        in b"\r\n" + lowered
+        for in_ascii in (False, True)
+    )
+
+
+def _delivered_to(address: str, *, in_ascii: bool) -> str:
+    safe = "".join(char for char in address if char.isprintable())
+    return ascii_form(safe) if in_ascii else safe

@@ -22,7 +22,9 @@ from valija.content.compose import printable
 _HEXCHAR: Final = re.compile(r"\+([0-9A-F]{2})")
 _EMBEDDED: Final = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _NOT_QCHAR: Final = re.compile(r"[^!-*,-<>-\[\]-~]")
+_NOT_XCHAR: Final = re.compile(r"[^!-*,-<>-~]")
 _LONGEST: Final = 1000  # characters
+_LONGEST_ORCPT: Final = 500
 
 
 def typed_address(address: str, *, internationalised: bool) -> str:
@@ -45,7 +47,19 @@ def ascii_orcpt(orcpt: str) -> str:
     if orcpt.isascii():
         return orcpt
     kind, _, address = orcpt.partition(";")
-    return f"{kind};{''.join(char if char.isascii() else _embed(char) for char in address)}"
+    return f"{kind};{ascii_form(address)}"
+
+
+def ascii_form(address: str) -> str:
+    """Return an address with all that is beyond ASCII embedded."""
+    return "".join(char if char.isascii() else _embed(char) for char in address)
+
+
+def orcpt_of(address: str) -> str:
+    """Return the value of ORCPT that names an address, `""` where it would be longer than one may be (500)."""
+    kind = "rfc822" if address.isascii() else "utf-8"
+    value = f"{kind};{_NOT_XCHAR.sub(lambda match: f'+{ord(match[0]):02X}', ascii_form(address))}"
+    return value if len(value) <= _LONGEST_ORCPT else ""
 
 
 def decode_xtext(text: str) -> str:

@@ -7,6 +7,8 @@ A message is written to `tmp`, synced, renamed into `new`, and the folder is syn
 never sees half of it. Return-Path and Delivered-To are put on top. Line ends in the file are LF alone, as is the custom
 of Maildir and what Dovecot expects. Folders are 0700 and files 0600. See deliver/mailbox_folder for LOCALPART.
 
+What a check called unwanted lands in the mailbox's folder `.Junk`, which is made when it is needed (Maildir++).
+
 Where Delivered-To already names the recipient the message has been here before: it fails with 5.4.6.
 
 Disk work happens in threads, at most MAX_WRITERS at a time. Known weakness: no quotas, and one folder per mailbox.
@@ -30,6 +32,8 @@ from valija.mail.outcome import Outcome, State
 from valija.mail.reply import Reply
 
 MAX_WRITERS: Final = 4
+JUNK: Final = ".Junk"
+"""The folder of unwanted mail within a mailbox, as Maildir++ names it; IMAP servers show it as `Junk`."""
 
 _DELIVERED: Final = Reply(250, "2.0.0", "Delivered to the mailbox")
 _LOOP: Final = Reply(554, "5.4.6", "Mail loop: the message was delivered to this address before")
@@ -72,8 +76,9 @@ class MaildirAgent:
         top = return_path_field(job.envelope.reverse_path) + delivered_to_field(address)
         try:
             folder = self._root / mailbox_folder(address)
+            inner = JUNK if job.envelope.junk else ""
             async with self._turn:
-                await asyncio.to_thread(_write_message, folder, self._new_name(), top, self._read(job.content))
+                await asyncio.to_thread(_write_message, folder, inner, self._new_name(), top, self._read(job.content))
         except OSError as error:
             self._log.error("mailbox fault", queue_id=job.queue_id, recipient=address, reason=str(error))
             return _NO_SPACE if error.errno in _FULL else _LOCAL_FAULT
@@ -89,9 +94,16 @@ class MaildirAgent:
         return f"{int(seconds)}.M{int(fraction * 1e6)}P{os.getpid()}Q{self._count}R{secrets.token_hex(4)}.{self._host}"
 
 
-def _write_message(folder: Path, name: str, top: bytes, content: Iterator[bytes]) -> None:
-    """Write a message to disk and return when it would survive a power cut. Raises OSError, and leaves nothing then."""
+def _write_message(folder: Path, inner: str, name: str, top: bytes, content: Iterator[bytes]) -> None:
+    """Write a message to disk and return when it would survive a power cut. Raises OSError, and leaves nothing then.
+
+    `inner` is a folder within the mailbox, `""` for the mailbox itself.
+    """
     _make_maildir(folder)
+    if inner:
+        folder /= inner
+        _make_maildir(folder)
+        (folder / "maildirfolder").touch(mode=0o600)  # so that others see that it is part of a mailbox
     temporary = folder / "tmp" / name
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -359,7 +359,8 @@ class Session(asyncio.Protocol):
             return
         recipients = [job.envelope.recipients[number] for number in errand.numbers]
         chunks = not self._chunk_faults.avoids(self.target, self._loop.time())
-        transaction = plan(job.envelope, recipients, job.content, capabilities, now=now, chunks=chunks)
+        kind = self.machine.transaction_kind
+        transaction = plan(job.envelope, recipients, job.content, capabilities, now=now, chunks=chunks, kind=kind)
         self._carried.append((errand, transaction))
         errand.begun = self._loop.time()
         self.machine.begin(transaction)

@@ -58,7 +58,7 @@ def refuse_unfit(errand: Errand, peer: Peer, capabilities: Capabilities, now: fl
     if refusal is not None:
         errand.fail(Failure(refusal, peer, permanent=refusal.is_permanent))
         errand.numbers = []
-    elif not capabilities.smtputf8:
+    elif not (capabilities.smtputf8 or job.route.is_final):  # the mailbox itself takes a header as it is, or says no
         refuse_internationalised(errand, peer)
 
 

@@ -10,8 +10,9 @@ A record is published when all of them serve it: the world asks any of them. One
 the zone (a lame delegation), has an answer that FAILED, and its `detail` says why. A CNAME that leads to others' names
 is followed by the resolver. The addresses of name servers, too, are what the resolver says.
 
-Known weaknesses: a server is asked at one address, the first that answers, IPv4 before IPv6. Where something on the
-way answers in the place of every name server, as in some hotels, all of them seem not to know the zone.
+Known weaknesses: but for `ask_each_address` a server is asked at one address, the first that answers, IPv4 before IPv6.
+Where something on the way answers in the place of every name server, as in some hotels, all of them seem not to know
+the zone.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ import msgspec
 from valija.dns.answers import parse_name, read_reply
 from valija.dns.exchange import NoAnswer, ask, make_query
 from valija.dns.resolver import Answer, RecordType, Resolver, Status
+from valija.machine import source_towards
 from valija.mail.endpoint import Endpoint
 
 PORT: Final = 53
@@ -32,6 +34,7 @@ PATIENCE: Final = 4.0  # seconds for one server to answer one question
 _MOST_SERVERS: Final = 13  # of a zone
 _AT_ONCE: Final = 16  # questions
 _ADDRESSES: Final = 3  # of one server that are tried
+_MOST_ADDRESSES: Final = 8  # of one server that are asked where each counts
 
 
 class Zone(msgspec.Struct, frozen=True):
@@ -65,7 +68,7 @@ class Authorities:
         for at in range(len(labels)):
             apex = ".".join(labels[at:])
             answer = await self._resolver.lookup(apex, "NS")
-            if answer.status is Status.FAILED:
+            if answer.status is Status.FAILED and not apex.startswith("_"):  # hardly a zone, but perhaps signed wrongly
                 return Zone(failed=f"the name servers of {apex} cannot be looked up: {answer.detail}")
             # The NS records of where a CNAME leads are not this name's.
             if answer.records and answer.canonical_name in ("", apex):
@@ -78,6 +81,40 @@ class Authorities:
         if key not in self._asked:
             self._asked[key] = asyncio.create_task(self._ask_all(*key))
         return await asyncio.shield(self._asked[key])
+
+    async def ask_each_address(self, name: str, rtype: RecordType) -> tuple[Told, ...]:
+        """Return what each name server says at each of its addresses: different machines may be behind them.
+
+        `Told.server` has the address too where a server has several. Those of a family that this machine has no way
+        to, which often is IPv6, are left out where a server has others.
+        """
+        zone = await self.zone_of(name)
+        told = await asyncio.gather(*(self._ask_everywhere(server, name, rtype) for server in zone.servers))
+        return tuple(each for of_server in told for each in of_server)
+
+    async def _ask_everywhere(self, server: str, name: str, rtype: RecordType) -> list[Told]:
+        families = await asyncio.gather(self._resolver.lookup(server, "A"), self._resolver.lookup(server, "AAAA"))
+        told = [
+            Told(server, Answer(Status.FAILED, detail=f"its addresses cannot be looked up: {family.detail}"))
+            for family in families
+            if family.status is Status.FAILED
+        ]
+        addresses = [address for family in families for address in family.records]
+        if not addresses:
+            return told or [Told(server, Answer(Status.FAILED, detail=f"{server} has no address"))]
+        reachable = ([address for address in addresses if source_towards(address)] or addresses)[:_MOST_ADDRESSES]
+        answers = await asyncio.gather(*(self._ask_at(address, name, rtype) for address in reachable))
+        for address, answer in zip(reachable, answers, strict=True):
+            told.append(Told(f"{server} ({address})" if len(addresses) > 1 else server, answer))
+        return told
+
+    async def _ask_at(self, address: str, name: str, rtype: RecordType) -> Answer[Any]:
+        try:
+            async with self._room:
+                answer = await self._ask_address(Endpoint(address, self._port), name, rtype)
+        except NoAnswer as failure:
+            return Answer(Status.FAILED, detail=f"{address}: {failure}")
+        return await self._followed(answer, name, rtype)
 
     async def _ask_all(self, name: str, rtype: RecordType) -> tuple[Told, ...]:
         zone = await self.zone_of(name)

@@ -51,7 +51,7 @@ class _Known(msgspec.Struct, frozen=True):
     policy: StsPolicy | None
 
 
-class _NotFetched(Exception):
+class NotFetched(Exception):
     """A policy host gave no policy; the text says why. `lines` are what it gave instead."""
 
     def __init__(self, result: ResultType, reason: str, lines: tuple[str, ...] = ()) -> None:
@@ -154,17 +154,17 @@ class StsPolicies:
         self._at_hand[domain] = kept
         answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
         if answer.status is Status.FAILED:
-            self._complain(domain, kept, _NotFetched("sts-policy-fetch-error", f"its record: {answer.detail}"))
+            self._complain(domain, kept, NotFetched("sts-policy-fetch-error", f"its record: {answer.detail}"))
             return kept, FAILED_FOR
         found = policy_id(answer.records)
         if found is None:
-            self._complain(domain, kept, _NotFetched("sts-policy-fetch-error", "its record is gone"))
+            self._complain(domain, kept, NotFetched("sts-policy-fetch-error", "its record is gone"))
             return kept, NONE_FOR
         if kept is not None and kept.policy_id == found:
             return kept, CHECK_AGAIN
         try:
             return await self._fetch(domain, found), CHECK_AGAIN
-        except _NotFetched as failure:
+        except NotFetched as failure:
             self._complain(domain, kept, failure, is_published=True)
             return kept, FAILED_FOR
 
@@ -176,7 +176,7 @@ class StsPolicies:
         answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
         try:
             fetched = await self._fetch(domain, policy_id(answer.records) or kept.policy_id)
-        except _NotFetched as failure:
+        except NotFetched as failure:
             self._complain(domain, kept, failure, is_published=True)
             await self._file.put_off(domain, self._clock() + _REFRESH_FAILED_FOR)
         else:
@@ -196,8 +196,8 @@ class StsPolicies:
     # Fetching
 
     async def _fetch(self, domain: str, identity: str) -> Kept:
-        """Fetch a policy and keep it. Raises _NotFetched."""
-        policy = _read(await self._get(domain))
+        """Fetch a policy and keep it. Raises NotFetched."""
+        policy = read_policy(await self._get(domain))
         kept = Kept(policy, identity, self._clock())
         await self._file.keep(domain, kept)
         facts = {"mode": policy.mode, "mx": policy.mx[:20], "max_age": policy.max_age, "id": identity}
@@ -209,14 +209,14 @@ class StsPolicies:
             self._https = await asyncio.to_thread(_client, self._resolver)
         from valija.dns.https import HttpsFailed  # by now it is there
 
-        url = f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
+        url = policy_url(domain)
         try:
             return await self._https.get(url, limit=MAX_SIZE, patience=FETCH_PATIENCE)
         except HttpsFailed as failed:
             result: ResultType = "sts-webpki-invalid" if failed.is_certificate else "sts-policy-fetch-error"
-            raise _NotFetched(result, f"{url}: {failed}") from None
+            raise NotFetched(result, f"{url}: {failed}") from None
 
-    def _complain(self, domain: str, kept: Kept | None, failure: _NotFetched, *, is_published: bool = False) -> None:
+    def _complain(self, domain: str, kept: Kept | None, failure: NotFetched, *, is_published: bool = False) -> None:
         """Tell of a failure where there is, or was, a policy; of one that says `none` nobody wants to hear."""
         policy = self._in_force(kept)
         if policy is None and not is_published:
@@ -241,14 +241,19 @@ def _can_have_one(domain: str) -> bool:
     return "." in domain and not domain.startswith("[") and not domain.rpartition(".")[2].isdigit()
 
 
-def _read(page: "Page") -> StsPolicy:
-    """Return the policy in a policy host's answer (RFC 8461 section 3.3). Raises _NotFetched."""
+def policy_url(domain: str) -> str:
+    """Return where the policy of a domain is fetched."""
+    return f"https://mta-sts.{domain}/.well-known/mta-sts.txt"
+
+
+def read_policy(page: "Page") -> StsPolicy:
+    """Return the policy in a policy host's answer (RFC 8461 section 3.3). Raises NotFetched."""
     if page.status != 200:
-        raise _NotFetched("sts-policy-fetch-error", f"its policy host answers {page.status}")
+        raise NotFetched("sts-policy-fetch-error", f"its policy host answers {page.status}")
     if page.media_type != "text/plain":
-        raise _NotFetched("sts-policy-fetch-error", f"its policy is not text/plain but {page.media_type or 'nothing'}")
+        raise NotFetched("sts-policy-fetch-error", f"its policy is not text/plain but {page.media_type or 'nothing'}")
     try:
         return parse_policy(page.body)
     except StsFault as fault:
         lines = policy_lines(page.body[:2000].decode("utf-8", "replace"))
-        raise _NotFetched("sts-policy-invalid", f"its policy can't be used: {fault}", lines[:50]) from None
+        raise NotFetched("sts-policy-invalid", f"its policy can't be used: {fault}", lines[:50]) from None

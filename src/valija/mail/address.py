@@ -27,7 +27,7 @@ MAX_PATH: Final = 256  # octets with the angle brackets, section 4.5.3.1.3
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-_ATOM_TEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+", re.ASCII)
+_ATOM_TEXT = re.compile(r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]|[^\x00-\x7f])+")  # RFC 6531 section 3.3
 
 
 class AddressError(ValueError):
@@ -75,7 +75,7 @@ def unquote(local_part: str) -> str:
 
 def quote(meaning: str) -> str:
     """Return a local part that means `meaning`, quoted only where the grammar asks for it."""
-    if meaning and all(_ATOM_TEXT.fullmatch(atom) or not atom.isascii() for atom in meaning.split(".")):
+    if meaning and all(_ATOM_TEXT.fullmatch(atom) for atom in meaning.split(".")):
         return meaning
     return '"' + meaning.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -10,9 +10,11 @@ see where it listens.
 """
 
 import ipaddress
-from typing import Self
+from typing import Final, Self
 
 import msgspec
+
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 looked for, not bound
 
 
 class Endpoint(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -34,6 +36,12 @@ class Endpoint(msgspec.Struct, frozen=True, gc=False, order=True):
     def is_ipv6(self) -> bool:
         """Whether this is an IPv6 endpoint."""
         return ":" in self.host
+
+    def overlaps(self, other: "Endpoint") -> bool:
+        """Whether a client could mean both: the same address, or one of them is every address of its family."""
+        if self.port != other.port or self.is_ipv6 != other.is_ipv6:
+            return False
+        return self.host == other.host or not _WILDCARDS.isdisjoint((self.host, other.host))
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if self.is_ipv6 else f"{self.host}:{self.port}"

@@ -24,17 +24,19 @@ class Notify(IntFlag):
         return ",".join(flag.name or "" for flag in Notify if flag & self)
 
 
-class Recipient(msgspec.Struct, frozen=True, gc=False):
+class Recipient(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One recipient: its address (see mail/address) and its DSN parameters.
 
     `notify` holds Notify flags, `orcpt` the `type;xtext` that came, undecoded. `given` is the address the sender used,
-    where an alias led from it to `address`; reports name that one only (RFC 3464 section 2.3.2).
+    where an alias led from it to `address`; reports name that one only (RFC 3464 section 2.3.2). `return_path` is the
+    reverse-path it leaves with, where forwarding needs another than the envelope's: our own reports go to the latter.
     """
 
     address: str
     notify: int = 0
     orcpt: str = ""
     given: str = ""
+    return_path: str = ""
 
     @property
     def reported_address(self) -> str:
@@ -59,7 +61,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     `require_tls` is REQUIRETLS (RFC 8689), `tls_optional` the header field `TLS-Required: No` of the same RFC.
     `hold_until`, in epoch seconds, is before what time no attempt is made (RFC 4865), 0 for at once; `priority` is that
-    of RFC 6710, -9 to 9.
+    of RFC 6710, -9 to 9. `junk`: its readers here find it among unwanted mail.
     """
 
     reverse_path: str
@@ -73,6 +75,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     hold_until: float = 0.0
     deliver_by: DeliverBy | None = None
     priority: int = 0
+    junk: bool = False
 
     @property
     def tls_demand(self) -> TlsDemand:

@@ -10,14 +10,15 @@ from valija.mail.origin import Origin
 
 QueueId = NewType("QueueId", str)
 
-Transport = Literal["remote", "maildir", "error"]
+Transport = Literal["remote", "maildir", "lmtp", "error"]
 
 
 class Route(msgspec.Struct, frozen=True, gc=False):
     """The way to a next hop. Jobs with equal routes may share a connection.
 
     `next_hop` is a domain (its MX hosts are looked up) or a host when `lookup_mx` is false; `port` is 0 for the
-    port MX hosts are reached on. For `maildir` it is the hosted domain, for `error` the words why nothing is sent.
+    port MX hosts are reached on. For `maildir` and `lmtp` it is the hosted domain, for `error` the words why nothing is
+    sent.
     `is_relayhost` tells that the configuration chose the next hop, not the recipient's domain: what is wrong with it is
     no fault of the recipient.
 
@@ -43,6 +44,11 @@ class Route(msgspec.Struct, frozen=True, gc=False):
             return self.next_hop
         first = " tls" if self.tls_wrappermode else ""
         return f"{self.next_hop} {self.port} {self.login} {self.pool} {self.tls_demand}{first}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether what is delivered has come to its mailbox, so that nobody behind can report on it."""
+        return self.transport in ("maildir", "lmtp")
 
     @property
     def is_plain(self) -> bool:

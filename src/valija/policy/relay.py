@@ -9,7 +9,7 @@
 The rules, first match:
 
 1. A recipient in a hosted domain must exist (550 5.1.1), whoever asks. `postmaster` always does (RFC 5321 section
-   4.5.1).
+   4.5.1), and so does `abuse` (RFC 2142 section 2).
 2. A user who has logged in (never on smtpd), and a client in `mynetworks` (on smtpd only), may send anywhere else, save
    to an address literal: sending to a bare IP address goes round every protection a domain has (550 5.1.2).
 3. All others may not (554 5.7.1).
@@ -31,6 +31,8 @@ from valija.mail.reply import Reply
 from valija.policy.networks import Networks
 
 POSTMASTER: Final = "postmaster"
+ABUSE: Final = "abuse"
+ALWAYS_THERE: Final = frozenset({POSTMASTER, ABUSE})  # in every hosted domain
 
 _LOGIN_NEEDED: Final = Reply(530, "5.7.0", "Authentication required")
 
@@ -91,7 +93,7 @@ def _rule_of_client(role: Role, client_address: str, login: str, facts: RelayFac
 
 
 def _decide_hosted(address: str, local_part: str, domain: str, rule: str | None, facts: RelayFacts) -> Allowed | Reply:
-    if fold_case(local_part) == POSTMASTER or facts.recipient_exists(address):
+    if fold_case(local_part) in ALWAYS_THERE or facts.recipient_exists(address):
         return Allowed(rule or f"hosted {domain}", address)
     return Reply(550, "5.1.1", f"<{_shown(address)}>: User unknown")
 

@@ -1,4 +1,4 @@
-"""Where does a recipient's mail go next? Hosted domains to their Maildir, all else by a rule, the relayhost, or MX.
+"""Where does a recipient's mail go next? Hosted domains to their mailboxes, all else by a rule, the relayhost, or MX.
 
     router = Router({"example.org"}, relayhost=None, rules=[RouteRule(domain="example.net", pool="bulk")])
     router.route(envelope, "alice@example.org")    # Route("maildir", "example.org")
@@ -24,7 +24,7 @@ Equal routes are equal values: the queue groups by them and connections are shar
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -60,7 +60,10 @@ class RouteRule(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """The routes of a configuration. No two `rules` are for the same domain and sender; `login` is the relayhost's."""
+    """The routes of a configuration. No two `rules` are for the same domain and sender; `login` is the relayhost's.
+
+    `mailboxes` is the way to those of the hosted domains.
+    """
 
     def __init__(
         self,
@@ -69,8 +72,9 @@ class Router:
         *,
         login: str = "",
         rules: Iterable[RouteRule] = (),
+        mailboxes: Literal["maildir", "lmtp"] = "maildir",
     ) -> None:
-        self._hosted = {domain: Route("maildir", domain) for domain in domains}
+        self._hosted = {domain: Route(mailboxes, domain) for domain in domains}
         self._relayhost = route_to(relayhost, login) if relayhost else None
         self._rules: dict[str, dict[str, tuple[RouteRule, Route | None]]] = {}
         for rule in rules:

@@ -44,7 +44,7 @@ def from_number(number: int) -> QueueId:
 
 def before(moment: float) -> QueueId:
     """Return an id smaller than all that are made from a moment on (epoch seconds), larger than most before."""
-    return from_number(max(0, int(moment * 1000) << _TIME_SHIFT))
+    return from_number(max(0, (int(moment * 1000) << _TIME_SHIFT) - 1))
 
 
 def to_number(queue_id: QueueId) -> int:

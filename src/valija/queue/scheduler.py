@@ -34,6 +34,8 @@ from contextlib import suppress
 from itertools import chain
 from typing import Final
 
+import msgspec
+
 from valija.logs import Log
 from valija.mail.envelope import Envelope
 from valija.mail.job import Job, QueueId, Route
@@ -65,7 +67,8 @@ _REPORT_AGAIN: Final = 300.0  # seconds, after a report could not be written
 class Scheduler:
     """One worker's scheduler. `random` returns numbers in [0, 1); `clock` seconds since the epoch.
 
-    `route` and `make_report` may be called in a thread.
+    `route` and `make_report` may be called in a thread. `address_report` has a report go where mail for its recipient
+    goes.
 
     `policy` may be replaced at any time: attempts that end from then on are settled by the new one.
     """
@@ -82,12 +85,14 @@ class Scheduler:
         random: Callable[[], float],
         log: Log,
         options: SchedulerOptions = SchedulerOptions(),  # noqa: B008 - a frozen value
+        address_report: Callable[[NewMessage], NewMessage] = lambda report: report,
     ) -> None:
         self._store = store
         self._deliver = deliver
         self._route = route
         self.policy = policy
         self._make_report = make_report
+        self._address_report = address_report
         self._clock = clock
         self._random = random
         self._log = log
@@ -295,7 +300,10 @@ class Scheduler:
 
     async def _carry_out(self, verdict: Verdict) -> bool:
         """Record what was decided, and do what follows; False where it could not be recorded."""
-        receipt = await self._record(verdict.settlement)
+        settlement = verdict.settlement
+        if settlement.reports:
+            settlement = msgspec.structs.replace(settlement, reports=tuple(map(self._addressed, settlement.reports)))
+        receipt = await self._record(settlement)
         if receipt is None:
             return False
         queue_id = verdict.settlement.queue_id
@@ -310,13 +318,21 @@ class Scheduler:
                 self._expect(settled.next_attempt)
         return True
 
+    def _addressed(self, report: NewMessage) -> NewMessage:
+        """Return a report to whoever has its recipient's mail; where that can't be told, to the recipient."""
+        try:
+            return self._address_report(report)
+        except Exception:
+            self._log.exception("report addressed as it is")
+            return report
+
     def _judge(self, attempt: Attempt, outcomes: Sequence[Outcome], started: float) -> Verdict:
         claim, now, random = attempt.claim, self._clock(), self._random()
         try:
             return settle(
                 claim,
                 outcomes,
-                final=attempt.lane.route.transport == "maildir",
+                final=attempt.lane.route.is_final,
                 started=started,
                 now=now,
                 policy=self.policy,

@@ -9,40 +9,68 @@ A binary content is converted first, in a thread, one at a time: what is checked
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
+from valija.content.authentication_results import without_claims
 from valija.content.dkim import sign
-from valija.content.submission import author_addresses, check_once, fix_up
+from valija.content.header import without
+from valija.content.local_addresses import complete_header
+from valija.content.submission import CLAIMS, author_addresses, check_once, fix_up, sender_claims
 from valija.content.tls_required import waives_tls
 from valija.content.trace import check_hops, received_field
 from valija.mail.address import domain_of
-from valija.mail.envelope import Envelope, Recipient
+from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.mail.origin import Origin
 from valija.mail.reply import Reply
 from valija.policy.identity import check_from
 from valija.queue.store import NewMessage, QueueFull
 from valija.receive.binary import IncomingBinary
+from valija.receive.checks import Candidate, Verdict
+from valija.receive.following import follow
 from valija.receive.incoming import IncomingContent
-from valija.receive.site import Site
+from valija.receive.site import Site, Spending
 
 _NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, try again later")
+_MOST_NAMED = 10  # recipients in a line of the log
 _NO_QUEUE = Reply(451, "4.3.0", "The message could not be queued, try again later")
 
 
-async def accept(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> Reply:
+Examine = Callable[[Envelope, Candidate], Awaitable[Verdict]]
+"""Has the checks look at a message that is about to be queued."""
+
+
+async def accept(
+    site: Site,
+    envelope: Envelope,
+    origin: Origin,
+    incoming: IncomingContent,
+    *,
+    examine: Examine | None = None,
+    spending: Spending | None = None,
+) -> Reply:
     """Return the reply to the end of a content: 250 once it is durably queued, or why it is not."""
     try:
         if isinstance(incoming, IncomingBinary):
-            return await _accept_binary(site, envelope, origin, incoming)
-        return await _accept(site, envelope, origin, incoming)
+            return await _accept_binary(site, envelope, origin, incoming, examine=examine, spending=spending)
+        return await _accept(site, envelope, origin, incoming, examine=examine, spending=spending)
     finally:
         incoming.discard()
 
 
-async def _accept_binary(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingBinary) -> Reply:
+async def _accept_binary(
+    site: Site,
+    envelope: Envelope,
+    origin: Origin,
+    incoming: IncomingBinary,
+    *,
+    examine: Examine | None,
+    spending: Spending | None,
+) -> Reply:
     if incoming.write_error is not None:
         return _no_room(site, incoming)
     async with site.converting:
@@ -50,10 +78,18 @@ async def _accept_binary(site: Site, envelope: Envelope, origin: Origin, incomin
     if isinstance(content, Reply):
         _log_refusal(site, envelope, origin, content)
         return content
-    return await accept(site, envelope, origin, content)
+    return await accept(site, envelope, origin, content, examine=examine, spending=spending)
 
 
-async def _accept(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> Reply:
+async def _accept(
+    site: Site,
+    envelope: Envelope,
+    origin: Origin,
+    incoming: IncomingContent,
+    *,
+    examine: Examine | None,
+    spending: Spending | None,
+) -> Reply:
     incoming.finish()
     if incoming.write_error is not None:
         return _no_room(site, incoming)
@@ -61,7 +97,20 @@ async def _accept(site: Site, envelope: Envelope, origin: Origin, incoming: Inco
     if isinstance(header, Reply):
         _log_refusal(site, envelope, origin, header)
         return header
-    queue_id, message = _compose(site, envelope, origin, incoming, header)
+    queue_id = site.queue.new_id()
+    if examine is not None:
+        examined = await _examined(site, examine, queue_id, envelope, origin, incoming=incoming, header=header)
+        if isinstance(examined, Reply):
+            return examined
+        envelope, origin, header = examined
+    if spending is not None:
+        refusal = spending.take(origin.received_at)
+        if refusal is not None and not isinstance(refusal, Reply):
+            refusal = await refusal
+        if refusal is not None:
+            _log_refusal(site, envelope, origin, refusal)
+            return refusal
+    message = _compose(site, queue_id, envelope, origin, incoming=incoming, header=header)
     try:
         await site.queue.submit(queue_id, message)
     except QueueFull as full:
@@ -72,6 +121,37 @@ async def _accept(site: Site, envelope: Envelope, origin: Origin, incoming: Inco
         return _NO_QUEUE
     _log_acceptance(site, queue_id, message)
     return Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
+
+
+async def _examined(
+    site: Site,
+    examine: Examine,
+    queue_id: QueueId,
+    envelope: Envelope,
+    origin: Origin,
+    *,
+    incoming: IncomingContent,
+    header: bytes,
+) -> tuple[Envelope, Origin, bytes] | Reply:
+    """Return the message as the checks leave it, or the reply that ends it."""
+    verdict = await examine(
+        envelope,
+        Candidate(
+            queue_id, origin.received_at, header, incoming.received_header, incoming.body_size, incoming.read_body
+        ),
+    )
+    if verdict.findings:
+        origin = msgspec.structs.replace(origin, findings=verdict.findings)
+    if verdict.refusal is not None:
+        _log_refusal(site, envelope, origin, verdict.refusal)
+        return verdict.refusal
+    if verdict.discards:
+        reply = Reply(250, "2.0.0", f"Ok: {queue_id}")
+        site.log.info("discarded", queue_id=queue_id, **_arrival(envelope, origin), **dict(origin.findings))
+        return reply
+    if verdict.junk:
+        envelope = msgspec.structs.replace(envelope, junk=True)
+    return envelope, origin, header if verdict.header is None else verdict.header
 
 
 def _no_room(site: Site, incoming: IncomingContent) -> Reply:
@@ -85,21 +165,30 @@ def _prepare_header(site: Site, envelope: Envelope, origin: Origin, incoming: In
     refusal = incoming.refusal or check_hops(header)
     if refusal:
         return refusal
+    header = _without_forged_results(site, origin, header)
     return _submitted_header(site, envelope, origin, header) if origin.login else header
+
+
+def _without_forged_results(site: Site, origin: Origin, header: bytes) -> bytes:
+    """Return a header in which nobody but us and our own network speaks in our name (RFC 8601 section 5)."""
+    cleaned = without_claims(header, site.hostname)
+    if cleaned is header or (site.role == "smtpd" and site.relay.trusts(origin.client_address)):
+        return header
+    return cleaned
 
 
 def _submitted_header(site: Site, envelope: Envelope, origin: Origin, header: bytes) -> bytes | Reply:
     """Return a user's header, its identity checked and its omissions mended (RFC 6409 section 8)."""
     login = origin.login
-    refusal = check_once(header)
-    authors = author_addresses(header)
+    if site.local_names is not None:
+        header = complete_header(header, site.local_names)
+    refusal = check_once(header) or _check_author(site, login, header)
     if refusal:
         return refusal
-    if isinstance(authors, Reply):
-        return authors
-    refusal = check_from(login, authors, hosted=site.relay.domains, owns=site.directory.owns)
-    if refusal:
-        return refusal
+    claimed = _without_foreign_sender(site, login, header)
+    if isinstance(claimed, Reply):
+        return claimed
+    header = claimed
     return fix_up(
         header,
         user_address=_address_of(login, envelope.reverse_path, site),
@@ -107,6 +196,30 @@ def _submitted_header(site: Site, envelope: Envelope, origin: Origin, header: by
         now=origin.received_at,
         unique=site.unique(),
     )
+
+
+def _check_author(site: Site, login: str, header: bytes) -> Reply | None:
+    authors = author_addresses(header)
+    return authors if isinstance(authors, Reply) else _check_theirs(site, login, authors, "From")
+
+
+def _without_foreign_sender(site: Site, login: str, header: bytes) -> bytes | Reply:
+    """Return a header in which nobody else is said to have sent or resent it (RFC 6409 section 8.1)."""
+    for name, addresses in sender_claims(header).items():
+        refusal: Reply | None = addresses if isinstance(addresses, Reply) else None
+        if not isinstance(addresses, Reply):
+            refusal = _check_theirs(site, login, addresses, CLAIMS[name])
+        if refusal is None:
+            continue
+        if name != b"sender":
+            return refusal
+        header = without(header, name)
+    return header
+
+
+def _check_theirs(site: Site, login: str, addresses: list[str], field: str) -> Reply | None:
+    hosted, owns = site.relay.domains, site.directory.owns
+    return check_from(login, addresses, hosted=hosted, owns=owns, delimiter=site.delimiter, field=field)
 
 
 def _address_of(login: str, reverse_path: str, site: Site) -> str:
@@ -117,10 +230,9 @@ def _address_of(login: str, reverse_path: str, site: Site) -> str:
 
 
 def _compose(
-    site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent, header: bytes
-) -> tuple[QueueId, NewMessage]:
-    """Return the message as it is queued, and its id: aliases followed, trace field and signatures on top."""
-    queue_id = site.queue.new_id()
+    site: Site, queue_id: QueueId, envelope: Envelope, origin: Origin, *, incoming: IncomingContent, header: bytes
+) -> NewMessage:
+    """Return the message as it is queued: aliases followed, trace field and signatures on top."""
     trace = received_field(
         origin,
         hostname=site.hostname,
@@ -128,43 +240,29 @@ def _compose(
         recipients=envelope.recipients,
         priority=envelope.priority,
     )
-    signatures = _signatures(site, incoming, header, origin.received_at)
-    recipients = _expand(site, envelope.recipients)
+    signatures = _signatures(site, origin, incoming, header)
+    return_path = partial(site.return_path, envelope.reverse_path)
+    recipients = follow(site.directory, site.relay.domains, envelope.recipients, header, return_path)
     if recipients != envelope.recipients:
         envelope = msgspec.structs.replace(envelope, recipients=recipients)
     if not envelope.require_tls and waives_tls(header):  # RFC 8689 section 4.1
         envelope = msgspec.structs.replace(envelope, tls_optional=True)
-    return queue_id, NewMessage(envelope, incoming.take(trace + signatures + header), origin)
+    return NewMessage(envelope, incoming.take(trace + signatures + header), origin)
 
 
-def _signatures(site: Site, incoming: IncomingContent, header: bytes, now: float) -> bytes:
-    """Return the DKIM signatures for the domain in From, if it is hosted and has keys."""
+def _signatures(site: Site, origin: Origin, incoming: IncomingContent, header: bytes) -> bytes:
+    """Return the DKIM signatures for the domain in From, where it has keys.
+
+    A user's From has been found to be the user's: its domain need not receive mail here. Other clients, whom only
+    their network vouches for, have hosted domains signed alone.
+    """
     if not incoming.hashes_body:
         return b""
     authors = author_addresses(header)
     domain = domain_of(authors[0]) if isinstance(authors, list) and authors else ""
-    keys = site.signer.for_domain(domain) if domain in site.relay.domains else ()
-    return sign(header, incoming.body_hash(), keys, now) if keys else b""
-
-
-def _expand(site: Site, recipients: tuple[Recipient, ...]) -> tuple[Recipient, ...]:
-    """Follow the aliases of hosted recipients, each address once; reports go on naming what the sender used."""
-    expanded: dict[str, Recipient] = {}
-    for recipient in recipients:
-        for target in _targets(site, recipient):
-            expanded.setdefault(target.address, target)
-    return tuple(expanded.values())
-
-
-def _targets(site: Site, recipient: Recipient) -> list[Recipient]:
-    if domain_of(recipient.address) not in site.relay.domains:
-        return [recipient]
-    return [
-        recipient
-        if target == recipient.address
-        else Recipient(target, recipient.notify, recipient.orcpt, given=recipient.address)
-        for target in site.directory.expand(recipient.address) or (recipient.address,)
-    ]
+    may_sign = bool(origin.login) or domain in site.relay.domains
+    keys = site.signer.for_domain(domain) if domain and may_sign else ()
+    return sign(header, incoming.body_hash(), keys, origin.received_at) if keys else b""
 
 
 def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:
@@ -172,8 +270,10 @@ def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:
     site.log.info(
         "accepted",
         queue_id=queue_id,
+        session=origin.session,
         reverse_path=f"<{envelope.reverse_path}>",
         recipients=len(envelope.recipients),
+        to=_named(envelope),
         size=message.content.size,
         role=origin.role,
         client=origin.client_address,
@@ -184,7 +284,15 @@ def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:
         login=origin.login,
         rule=origin.rule,
         **_requests(envelope),
+        **dict(origin.findings),
     )
+
+
+def _named(envelope: Envelope) -> str | list[str]:
+    """Return whom the sender named, the first of them: an alias where one led on."""
+    if len(envelope.recipients) == 1:
+        return envelope.recipients[0].reported_address
+    return list(dict.fromkeys(each.reported_address for each in envelope.recipients[:_MOST_NAMED]))
 
 
 def _requests(envelope: Envelope) -> dict[str, object]:
@@ -207,8 +315,19 @@ def _date_time(moment: float) -> str:
 def _log_refusal(site: Site, envelope: Envelope, origin: Origin, reply: Reply) -> None:
     site.log.info(
         "content refused",
-        reverse_path=f"<{envelope.reverse_path}>",
-        client=origin.client_address,
-        login=origin.login,
+        **_arrival(envelope, origin),
         reply=str(reply),
+        **dict(origin.findings),
     )
+
+
+def _arrival(envelope: Envelope, origin: Origin) -> dict[str, object]:
+    return {
+        "session": origin.session,
+        "reverse_path": f"<{envelope.reverse_path}>",
+        "to": _named(envelope),
+        "client": origin.client_address,
+        "helo": origin.helo,
+        "login": origin.login,
+        "role": origin.role,
+    }

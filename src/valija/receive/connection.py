@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         listener = self._listener
         tls_first = listener.site.role == "submissions"
-        self.session = Session(listener.site, peer_of(transport, with_own_end=listener.site.takes_logins))
+        self.session = self.begin_session(transport)
         self.machine = ServerMachine(
             listener.rules, tls_active=tls_first, mechanisms=self.session.mechanisms, clock=listener.site.clock
         )
@@ -113,6 +113,11 @@ class Connection(asyncio.Protocol):
         else:
             # A client that talks before the banner is heard first: its octets are read between two turns of the loop.
             listener.greet_later(self)
+
+    def begin_session(self, transport: asyncio.BaseTransport) -> Session:
+        """Return the session of whoever is there."""
+        site = self._listener.site
+        return Session(site, peer_of(transport, with_own_end=site.takes_logins))
 
     def data_received(self, data: bytes) -> None:
         """Feed the machine."""
@@ -229,7 +234,7 @@ class Connection(asyncio.Protocol):
 
     def _fault(self, needs_answer: bool) -> Reply | None:
         """Unknown means transient: a fault of ours is logged and never becomes a 5yz."""
-        self._listener.site.log.exception("session fault", client=self.session.peer.address)
+        self._listener.site.log.exception("session fault", session=self.session.id, client=self.session.peer.address)
         return _OUR_FAULT if needs_answer else None
 
     # What waits

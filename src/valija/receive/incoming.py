@@ -12,26 +12,44 @@ MEMORY_LIMIT, beyond which it is written out as it arrives. A disk that is full 
 `write_error`, and the rest is let go of.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from valija.content.dkim import BodyHasher
+from valija.content.dkim_canonical import BodyHasher
 from valija.content.header import HeaderCollector
 from valija.mail.content import Content
 from valija.mail.reply import Reply
 from valija.queue.spool import Spool, SpoolFile
+from valija.receive.checks import BodyWatcher
 
 MEMORY_LIMIT: Final = 256 * 1024  # octets of one body kept in memory
+
+Watch = Callable[[bytes], Sequence[BodyWatcher]]
+"""Asked once, with the header, who wants to see the body behind it."""
 
 
 class IncomingContent:
     """Collects one content. `take` or `discard` ends it."""
 
-    __slots__ = ("_body", "_collector", "_file", "_hasher", "_spool", "write_error")
+    __slots__ = (
+        "_body",
+        "_collector",
+        "_file",
+        "_hasher",
+        "_spool",
+        "_watch",
+        "_watchers",
+        "received_header",
+        "write_error",
+    )
 
-    def __init__(self, spool: Spool, *, hashes_body: bool) -> None:
+    def __init__(self, spool: Spool, *, hashes_body: bool, watch: Watch | None = None) -> None:
         self._spool = spool
         self._collector = HeaderCollector()
         self._hasher = BodyHasher() if hashes_body else None
+        self._watch = watch
+        self._watchers: Sequence[BodyWatcher] = ()
+        self.received_header = b""  # as it came, where somebody watches
         self._body = bytearray()  # not a list of pieces: an octet in a piece of its own would weigh forty
         self._file: SpoolFile | None = None
         self.write_error: OSError | None = None
@@ -53,11 +71,17 @@ class IncomingContent:
 
     def add(self, data: bytes) -> None:
         """Take the next octets."""
-        self._add_body(self._collector.feed(data))
+        body = self._collector.feed(data)
+        if self._watch is not None and self._collector.complete:
+            self._begin_watching(self._watch)
+        self._add_body(body)
 
     def finish(self) -> None:
         """The content is complete."""
-        self._add_body(self._collector.finish())
+        body = self._collector.finish()
+        if self._watch is not None:
+            self._begin_watching(self._watch)
+        self._add_body(body)
 
     def body_hash(self) -> bytes:
         """Return the DKIM hash of the body, whose hashing was asked for."""
@@ -68,12 +92,30 @@ class IncomingContent:
         """Return the content with `header` in the place of its own."""
         return self._behind(header + b"\r\n")
 
+    @property
+    def body_size(self) -> int:
+        """The octets of the body so far."""
+        return len(self._body) if self._file is None else self._file.size
+
+    def read_body(self) -> Iterator[bytes]:
+        """Yield the body's octets once more, in pieces. Raises OSError where they can't be read back."""
+        if self._file is None:
+            yield bytes(self._body)
+        else:
+            yield from self._file.read()
+
     def discard(self) -> None:
         """Let go of everything."""
         self._body = bytearray()
         if self._file is not None:
             self._file.discard()
             self._file = None
+
+    def _begin_watching(self, watch: Watch) -> None:
+        self._watch = None
+        if self._collector.refusal is None:
+            self.received_header = self._collector.header
+            self._watchers = watch(self._collector.header)
 
     def _behind(self, head: bytes) -> Content:
         if self._file is None:
@@ -86,6 +128,8 @@ class IncomingContent:
             return
         if self._hasher is not None:
             self._hasher.update(data)
+        for watcher in self._watchers:
+            watcher.update(data)
         if self._file is not None:
             self._write(data)
             return

@@ -87,7 +87,8 @@ class Listener:
             if self._counter.enter(client) > self.site.options.client_connection_count_limit:
                 refusal = _TOO_MANY_FROM_CLIENT
         if refusal:
-            self.site.log.warning("client turned away", client=client, role=self.site.role, reply=str(refusal))
+            facts = {"session": connection.session.id, "client": client, "role": self.site.role}
+            self.site.log.warning("client turned away", **facts, reply=str(refusal))
         return refusal
 
     def forget(self, connection: Connection) -> None:

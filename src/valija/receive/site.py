@@ -4,19 +4,23 @@ A reload makes a new Site; sessions that are open keep the one they began with.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from valija.auth.backend import AuthBackend
 from valija.content.dkim_key import DkimKey
+from valija.content.local_addresses import LocalNames
 from valija.logs import Log
 from valija.mail.job import QueueId
 from valija.mail.origin import Role
+from valija.mail.reply import Reply
 from valija.policy.relay import RelayFacts
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
+from valija.receive.checks import NO_CHECKS, Checks
 from valija.receive.options import ListenerOptions
+from valija.return_paths import no_return_path
 
 
 class Directory(Protocol):
@@ -52,6 +56,29 @@ class Signer(Protocol):
         """Return the keys of a domain, one per algorithm; none for a domain whose mail is not signed."""
 
 
+class Spending(Protocol):
+    """One message of a user, as it is counted."""
+
+    def add(self, address: str) -> Reply | None:
+        """Count a recipient; return why it can't be one now."""
+
+    def take(self, received_at: float) -> Reply | Coroutine[Any, Any, Reply | None] | None:
+        """Count the message, which is about to be queued; return why it can't be taken."""
+
+
+class Conduct(Protocol):
+    """Who watches what users do with their accounts."""
+
+    def login_refusal(self, login: str) -> Reply | None:
+        """Return the reply to a right login that may not be used, None where it may."""
+
+    def refusal(self, login: str) -> Reply | None:
+        """Return why an open session may not send any more, None where it may."""
+
+    def begin(self, login: str, client: str) -> Spending:
+        """Begin to count a message from a client's address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """The surroundings of a session."""
@@ -70,6 +97,11 @@ class Site:
     clock: Callable[[], float]
     unique: Callable[[], str]
     log: Log
+    checks: Checks = NO_CHECKS
+    conduct: Conduct | None = None  # where users hand mail in
+    delimiter: str = "+"
+    return_path: Callable[[str], str] = no_return_path
+    local_names: LocalNames | None = None  # where programs of this machine come in, which name addresses shortly
     converting: asyncio.Lock = field(default_factory=asyncio.Lock)  # a binary content: it takes much memory
 
     @property

@@ -17,8 +17,8 @@ from typing import Final
 
 import msgspec
 
-from valija.admin.check_host import is_public
 from valija.auth.options import SaslOptions
+from valija.policy.public import is_public
 from valija.setup.facts import CertbotPair, Machine
 
 _MAIL_LABELS: Final = {

@@ -15,13 +15,14 @@ from typing import Final
 
 import msgspec
 
-from valija.admin.check_host import addresses_of, is_public
+from valija.admin.check_host import addresses_of
 from valija.admin.check_ports import Holder, holders
 from valija.auth.options import SaslOptions
 from valija.dns.resolver import Resolver, Status
 from valija.machine import is_local_address, source_addresses
 from valija.mail.address import AddressError, normalise_domain
 from valija.mail.endpoint import Endpoint
+from valija.policy.public import is_public
 from valija.privileges import PrivilegeError, find_account, running_as_root
 from valija.tls.pair import MAX_FILE, CertificatePair, certificate_summary, covers
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
+from valija.admin.dns_records import UNKNOWN
 from valija.config import Config
 from valija.content.dkim_key import DkimKey
 from valija.setup.choices import Choices
 from valija.setup.facts import Machine
 from valija.setup.todo import (
-    UNKNOWN,
     Obstacle,
     OpenPort,
     Record,

@@ -8,20 +8,17 @@ Functions of the configuration and the facts of valija/setup/facts; nothing is a
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from valija.admin.check_spf import suggestion
+from valija.admin import dns_records, dns_zone
+from valija.admin.dns_records import RecordFacts, plan_records
 from valija.config import Config
-from valija.content.dkim_key import DkimKey, dns_record
+from valija.content.dkim_key import DkimKey
 from valija.setup.facts import Machine
 from valija.setup.writing import user_command
-
-UNKNOWN: Final = "ADDRESS"  # stands in records for one that could not be found out
-_PIECE: Final = 255  # octets of one string in a TXT record (RFC 1035 section 3.3)
 
 # What others' mail servers are called in lists of processes, and their units.
 _SERVERS: Final = {
@@ -63,40 +60,24 @@ class Obstacle(msgspec.Struct, frozen=True):
 
 
 def records(config: Config, machine: Machine, keys: Iterable[DkimKey]) -> Iterator[Record]:
-    """Yield what others have to find."""
-    host = config.hostname
-    addresses = machine.public
-    published = set(machine.names.addresses) if machine.names else set()
-    for address in addresses or (UNKNOWN,):
-        kind = "AAAA" if ":" in address else "A"
-        yield Record(host, kind, address, "the address of this machine", address in published)
-    for address in addresses:
-        yield Record(ip_address(address).reverse_pointer, "PTR", f"{host}.", "your provider sets it")
-    for domain in config.domains:
-        yield from _of_domain(config, domain, machine)
-    for key in keys:
-        name, value = dns_record(key)
-        yield Record(name, "TXT", value, "DKIM: the key that signs")
+    """Yield what others have to find to begin with; `valija dns` prints all there is."""
+    facts = RecordFacts(machine.public, machine.public, tuple(keys))
+    for record in plan_records(config, facts).records:
+        if record.is_needed or record.name.startswith("_dmarc."):
+            yield Record(record.name, record.type, record.value, record.purpose, _is_there(record, config, machine))
 
 
-def _of_domain(config: Config, domain: str, machine: Machine) -> Iterator[Record]:
-    hosts = machine.names.mail_hosts.get(domain, ()) if machine.names else ()
-    yield Record(domain, "MX", f"10 {config.hostname}.", "mail for the domain comes here", config.hostname in hosts)
-    own = suggestion(map(ip_address, machine.public))
-    remark = (
-        f"SPF: {'the relayhost' if config.relayhost else 'this machine'} sends its mail; a domain has one such record"
-    )
-    yield Record(domain, "TXT", own, remark)
-    policy = f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}"
-    yield Record(f"_dmarc.{domain}", "TXT", policy, "DMARC: p=quarantine or p=reject once the reports are good")
+def _is_there(record: dns_records.Record, config: Config, machine: Machine) -> bool:
+    if machine.names is None:
+        return False
+    if record.type == "MX":
+        return config.hostname in machine.names.mail_hosts.get(record.name, ())
+    return record.type in ("A", "AAAA") and record.value in machine.names.addresses
 
 
 def zone_line(record: Record) -> str:
     """Return a record as a zone file has it; a long text is cut into strings."""
-    value = record.value
-    if record.type == "TXT":
-        value = " ".join(f'"{value[at : at + _PIECE]}"' for at in range(0, len(value), _PIECE))
-    return f"{record.name}. IN {record.type} {value}"
+    return dns_zone.zone_line(dns_records.Record("", record.name, record.type, record.value, record.remark))
 
 
 # Ports
@@ -114,6 +95,8 @@ def open_ports(config: Config) -> list[OpenPort]:
         for role, options in config.listeners.items()
         for endpoint in options.listen
     }
+    for endpoint in config.https.listen:
+        found[endpoint.port] = OpenPort(endpoint.port, "other servers and mail programs, by HTTPS")
     for endpoint in config.tls.challenge_listen:
         found[endpoint.port] = OpenPort(endpoint.port, "the authority, while a certificate is ordered")
     return list(found.values())

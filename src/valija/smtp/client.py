@@ -33,7 +33,7 @@ connection and destroy its own reply: the message is then sent again.
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import ClassVar, Final
 
 from valija.mail.reply import Reply
 from valija.smtp.client_capabilities import Capabilities, read_capabilities
@@ -63,6 +63,8 @@ class ClientMachine:
 
     With `tls_first` TLS has to come before the banner (RFC 8314 section 3): `tls_came_first` tells that it is there.
     """
+
+    transaction_kind: ClassVar[type[Transaction]] = Transaction  # to give to `plan`
 
     __slots__ = (
         "_awaited",
@@ -240,7 +242,10 @@ class ClientMachine:
         elif reply.code == _SERVICE_CLOSING and self._awaited[0] not in _CONTENT_ENDS:
             self.end(reply, by_peer=True)
         else:
-            _ON_REPLY[self._awaited.popleft()](self, reply)
+            self._dispatch(reply)
+
+    def _dispatch(self, reply: Reply) -> None:
+        _ON_REPLY[self._awaited.popleft()](self, reply)
 
     def _take_unasked(self, reply: Reply) -> None:
         """A peer may give up amid a content, or on an idle session; all else is out of step."""

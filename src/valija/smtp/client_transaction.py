@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from valija.content.typed_address import ascii_orcpt
 from valija.mail.address import split
 from valija.mail.content import Content
@@ -112,11 +114,13 @@ def plan(
     *,
     now: float = math.nan,
     chunks: bool = False,
+    kind: type[Transaction] = Transaction,
 ) -> Transaction:
     """Write the commands for these recipients of a message.
 
     `now`, in epoch seconds, has to be given where the envelope has a time to be delivered by. With `chunks` a content
-    of up to CHUNK_LIMIT octets leaves in one flight with its commands, where the peer allows it.
+    of up to CHUNK_LIMIT octets leaves in one flight with its commands, where the peer allows it. `kind` is that of the
+    protocol that is spoken.
 
     Raises Unclean where a lone CR or LF would leave, in a command or in a content that is in memory.
     """
@@ -133,9 +137,9 @@ def plan(
     deliver_by = by is not None and capabilities.deliver_by
     if chunks and _fits_a_chunk(content, capabilities):
         command, octets = chunk(content.head)
-        return Transaction([*commands, command], octets, is_chunk=True, dsn=dsn, deliver_by=deliver_by)
+        return kind([*commands, command], octets, is_chunk=True, dsn=dsn, deliver_by=deliver_by)
     commands.append(_DATA)
-    return Transaction(commands, None if content.body_file else stuff(content.head), dsn=dsn, deliver_by=deliver_by)
+    return kind(commands, None if content.body_file else stuff(content.head), dsn=dsn, deliver_by=deliver_by)
 
 
 def _fits_a_chunk(content: Content, capabilities: Capabilities) -> bool:
@@ -157,7 +161,7 @@ def _with_delay(recipient: Recipient) -> Recipient:
     if recipient.notify == Notify.NEVER:
         return recipient
     notify = recipient.notify | Notify.DELAY if recipient.notify else Notify.FAILURE | Notify.DELAY
-    return Recipient(recipient.address, int(notify), recipient.orcpt, recipient.given)
+    return msgspec.structs.replace(recipient, notify=int(notify))
 
 
 def needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], content: Content) -> list[bool]:

@@ -37,7 +37,7 @@ def unit_facts(
         configuration=str(configuration),
         work=work,
         listen={role: options.listen for role, options in config.listeners.items()},
-        challenges=config.tls.challenge_listen,
+        challenges=(*config.tls.challenge_listen, *config.https.listen),
         why_root=tuple(why_root),
         after=_BESIDE.get(config.sasl.type, ()),
         has_sockets=has_sockets,

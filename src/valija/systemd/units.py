@@ -9,7 +9,8 @@ sockets from systemd and has no rights at all; or it starts as root, where PAM o
 its user itself (valija/warden).
 
 The ports where an authority proves names are never among the sockets: there the server listens only while an order
-runs, and a socket of systemd's could not refuse clients meanwhile. They need the right to bind.
+runs, and a socket of systemd's could not refuse clients meanwhile. They need the right to bind, and so does HTTPS, which
+is not passed on.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +33,8 @@ class UnitFacts(msgspec.Struct, frozen=True):
     """What the units depend on.
 
     `program` is the command `valija`, an absolute path; `configuration` the file's, absolute too. `why_root` says why
-    the server has to start as root; none, and it starts as `work.user`. `challenges` are where an authority asks.
+    the server has to start as root; none, and it starts as `work.user`. `challenges` are where an authority asks, or
+    HTTPS is served: the server binds them itself.
     `manager` is systemd's version, 0 where it is not known.
     """
 

@@ -3,7 +3,7 @@
     answer = run(task)             # never raises: what went wrong is in the answer, in words
 
 An order: account, order, a proof for each name that the authority wants one for, the request with a new key, the chain.
-The key is made here for each certificate, and leaves this process only in the answer.
+The key is made here for each certificate, unless the old one is to stay, and leaves this process only in the answer.
 """
 
 import base64
@@ -60,7 +60,7 @@ def _ask(client: Client, task: AcmeTask) -> AcmeAnswer:
 
 
 def _order(client: Client, task: AcmeTask, notes: list[str]) -> AcmeAnswer:
-    key_pem = private_pem(ec.generate_private_key(ec.SECP256R1()))
+    key_pem = task.key_pem.encode("ascii") or private_pem(ec.generate_private_key(ec.SECP256R1()))
     request = crypto_util.make_csr(key_pem, list(task.names))
     order = _new_order(client, request, task)
     wanted = list(_challenges(client, order, task.options.acme_challenge))

@@ -169,7 +169,10 @@ class Renewal:
 
     def _task(self, what: Literal["order", "ask"]) -> AcmeTask:
         current = self._current.chain_pem.decode("ascii") if self._current else ""
-        return AcmeTask(what, self._options, self.wanted.names, str(self._folder), current_pem=current)
+        task = AcmeTask(what, self._options, self.wanted.names, str(self._folder), current_pem=current)
+        if what == "order" and self._options.acme_reuse_key and self._current:
+            return msgspec.structs.replace(task, key_pem=self._current.key_pem.decode("ascii"))
+        return task
 
     async def _install(self, answer: AcmeAnswer) -> AcmeFailure | None:
         pair = CertificatePair(answer.chain_pem.encode(), answer.key_pem.encode(), "certificate", "key")

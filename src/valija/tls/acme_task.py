@@ -23,7 +23,8 @@ class AcmeTask(msgspec.Struct, frozen=True):
     """`order` a certificate for `names`, or `ask` when the current one should be renewed.
 
     `folder` is the authority's own. `sockets` are descriptors for the challenge, bound and not listening. `current_pem`
-    is the chain that is to be replaced, `""` where there is none.
+    is the chain that is to be replaced, `""` where there is none; `key_pem` is the key to order for, `""` for a new
+    one.
     """
 
     what: Literal["order", "ask"]
@@ -32,6 +33,7 @@ class AcmeTask(msgspec.Struct, frozen=True):
     folder: str
     sockets: tuple[int, ...] = ()
     current_pem: str = ""
+    key_pem: str = ""
 
 
 class AcmeFailure(msgspec.Struct, frozen=True):

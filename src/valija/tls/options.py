@@ -33,6 +33,7 @@ class CertificateOptions(msgspec.Struct, frozen=True):
 class TlsOptions(msgspec.Struct, frozen=True):
     """The default certificate, `certificates` besides it, and how those from an authority are ordered (`acme_...`).
 
+    `acme_reuse_key`: a renewal keeps the key, as TLSA records want it.
     `names` stand in the default certificate besides the server's own. `acme_dns_hook` is a command and its first
     arguments; `acme_dns_wait` is in seconds.
     """
@@ -45,6 +46,7 @@ class TlsOptions(msgspec.Struct, frozen=True):
     acme_directory: str = "https://acme-v02.api.letsencrypt.org/directory"
     acme_email: str = ""
     acme_profile: str = ""
+    acme_reuse_key: bool = False
     acme_ca_file: str = ""
     acme_challenge: Literal["http-01", "tls-alpn-01", "dns-01"] = "http-01"
     acme_http_listen: tuple[Endpoint, ...] = tuple(Endpoint(host, 80) for host in _EVERYWHERE)

@@ -14,7 +14,7 @@ Where there is one certificate only, OpenSSL is given no callback, and a handsha
 """
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ import msgspec
 
 from valija.logs import Log
 from valija.tls.certificates import DIRECT, CertificateStore, FileSource
+from valija.tls.contexts import server_context
 from valija.tls.options import CertificateOptions, TlsOptions
 from valija.tls.pair import CertificatePair, certificate_summary
 
@@ -95,22 +96,42 @@ class Certificates:
     def _choose_anew(self) -> None:
         if len(self._stores) == 1:
             return
-        by_name: dict[str, ssl.SSLContext] = {}
-        found = [[name.lower() for name in certificate_summary(store.pair).names] for store in self._stores]
-        meant = [
-            [name for name in wanted.names if name in names] for wanted, names in zip(self.wanted, found, strict=True)
-        ]
-        for each in (meant, found):
-            for store, names in zip(self._stores, each, strict=True):
-                for name in names:
-                    by_name.setdefault(name, store.context)
-        self._by_name = by_name
+        self._by_name = table([(store.context, store.pair) for store in self._stores], self.wanted)
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         chosen = find(self._by_name, name) if name else None
         if chosen is not None and chosen is not connection.context:
             connection.context = chosen
+
+
+def table(
+    served: Sequence[tuple[ssl.SSLContext, CertificatePair]], wanted: Sequence[CertificateOptions]
+) -> dict[str, ssl.SSLContext]:
+    """Return which context answers for a name, of those that `served` and `wanted` tell of in the same order."""
+    by_name: dict[str, ssl.SSLContext] = {}
+    found = [[name.lower() for name in certificate_summary(pair).names] for _, pair in served]
+    meant = [[name for name in each.names if name in names] for each, names in zip(wanted, found, strict=True)]
+    for names_of_each in (meant, found):
+        for (context, _), names in zip(served, names_of_each, strict=True):
+            for name in names:
+                by_name.setdefault(name, context)
+    return by_name
+
+
+def static_context(served: Sequence[tuple[CertificatePair, CertificateOptions]]) -> ssl.SSLContext:
+    """Return the context of pairs that stay as they are, the default one first, which chooses as the others do."""
+    contexts = [(server_context(pair.chain_pem, pair.key_pem), pair) for pair, _ in served]
+    by_name = table(contexts, [wanted for _, wanted in served])
+
+    def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        chosen = find(by_name, name) if name else None
+        if chosen is not None:
+            connection.context = chosen
+
+    default = contexts[0][0]
+    default.sni_callback = choose
+    return default
 
 
 def find(by_name: Mapping[str, ssl.SSLContext], name: str) -> ssl.SSLContext | None:

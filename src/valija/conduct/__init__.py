@@ -1,0 +1,1 @@
+"""What users do with their accounts: counted, kept within limits, and stopped where it looks stolen."""

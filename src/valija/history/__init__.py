@@ -1,0 +1,1 @@
+"""What the log told, kept for a while, so that `valija why` finds it again."""
