@@ -488,3 +488,51 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(file: Path) -> None:
 def test_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(AccountsUnusable, match="No such file"):
         Accounts(tmp_path / "nowhere" / "accounts.sqlite3")
+
+
+# Delegations
+
+
+@pytest.mark.parametrize(
+    ("granted", "address", "allowed"),
+    [
+        ("boss@example.org", "boss@example.org", True),
+        ("boss@example.org", "Boss+minutes@example.org", True),
+        ("boss@example.org", "bosse@example.org", False),
+        ("Boss@EXAMPLE.org", "boss@example.org", True),
+        ("@example.net", "anybody@example.net", True),
+        ("@example.net", "anybody@sub.example.net", False),
+        ("@B\u00fccher.example", "x@xn--bcher-kva.example", True),
+    ],
+)
+def test_what_was_delegated_is_theirs_until_it_is_taken_back(
+    tmp_path: Path, granted: str, address: str, allowed: bool
+) -> None:
+    accounts = Accounts(tmp_path / "accounts.sqlite3")
+    accounts.add("alice@example.org", "secret")
+    accounts.add("boss@example.org", "secret")
+    accounts.allow("Alice@example.org", granted)
+    assert accounts.owns("alice@example.org", address) is allowed
+    assert not accounts.owns("bob@example.org", address)
+    accounts.disallow("alice@example.org", granted)
+    assert not accounts.owns("alice@example.org", address)
+    accounts.close()
+
+
+@pytest.mark.parametrize("granted", ["@", "@-", "nonsense", "@exa mple.org", "boss+x@example.org", ""])
+def test_what_is_no_address_and_no_domain_is_not_delegated(tmp_path: Path, granted: str) -> None:
+    accounts = Accounts(tmp_path / "accounts.sqlite3")
+    with pytest.raises(AccountError):
+        accounts.allow("alice@example.org", granted)
+    with pytest.raises(AccountError, match="is not allowed to send as"):
+        accounts.disallow("alice@example.org", "boss@example.org")
+    accounts.close()
+
+
+def test_a_system_user_is_a_login_too(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path / "accounts.sqlite3")
+    assert accounts.allow("carol", "@example.net") == ("carol", "@example.net")
+    assert accounts.is_allowed("carol", "news@example.net")
+    with pytest.raises(AccountError, match="is no login"):
+        accounts.allow("car ol", "@example.net")
+    accounts.close()

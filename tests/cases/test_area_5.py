@@ -222,6 +222,53 @@ def test_c070_two_from_fields_are_never_signed_as_ours(site: Site) -> None:
     assert not site.is_signed(caught.content)
 
 
+CLAIMED = {
+    "sender": (b"Sender: bob@local.example\r\n", b""),
+    "not an address": (b"Sender: somebody\r\n", b""),
+    "her own": (b"Sender: Alice+x@local.example\r\n", b"Sender: Alice+x@local.example\n"),
+    "resent by her": (b"Resent-From: alice@local.example\r\n", b"Resent-From: alice@local.example\n"),
+}
+
+
+@pytest.mark.parametrize(("header", "left"), CLAIMED.values(), ids=CLAIMED)
+def test_c070_nobody_else_is_said_to_have_sent_it(site: Site, header: bytes, left: bytes) -> None:
+    content = header + b"From: alice@local.example\r\nSubject: c070\r\n\r\nhello\r\n"
+    with site.alice() as talk:
+        caught = site.caught(talk.send_message(ALICE, "x@remote.example", content))
+    found = re.findall(rb"(?mi)^(?:sender|resent-from):.*\n", caught.content.replace(b"\r\n", b"\n"))
+    assert b"".join(found) == left
+    assert site.is_signed(caught.content)
+
+
+def test_c070_nobody_else_is_said_to_have_resent_it(site: Site) -> None:
+    content = b"Resent-From: bob@local.example\r\nFrom: alice@local.example\r\n\r\nhello\r\n"
+    with site.alice() as talk:
+        answer = talk.send_message(ALICE, "x@remote.example", content)
+    assert answer.startswith("550 5.7.1 bob@local.example is not yours to use as Resent-From")
+
+
+def test_c070_an_alias_of_several_is_each_one_s(site: Site) -> None:
+    assert site.server.valija("alias", "add", "team@local.example", ALICE, BOB).returncode == 0
+    content = b"From: team@local.example\r\nSubject: c070\r\n\r\nhello\r\n"
+    with site.alice() as talk:
+        caught = site.caught(talk.send_message("team@local.example", "x@remote.example", content))
+    assert site.is_signed(caught.content)
+
+
+def test_c071_outsiders_may_be_kept_from_our_name(sites: Callable[[Settings], Site]) -> None:
+    site = sites({"smtpd": {"reject_own_senders": True}})
+    site.furnish()
+    with site.stranger() as talk:
+        assert talk.say(f"MAIL FROM:<{BOB}>").startswith("550 5.7.1 bob@local.example sends through this server")
+        for sender in ("a@remote.example", ""):
+            assert talk.say(f"MAIL FROM:<{sender}>").startswith("250")
+            talk.say("RSET")
+    with site.trusted() as talk:
+        assert talk.say(f"MAIL FROM:<{BOB}>").startswith("250")
+    with site.alice() as talk:
+        assert talk.say(f"MAIL FROM:<{ALICE}>").startswith("250")
+
+
 @pytest.mark.parametrize("tls", [False, True])
 def test_c071_an_outsider_in_our_name_is_taken_but_never_signed(site: Site, tls: bool) -> None:
     content = b"From: bob@local.example\r\nSubject: pay this\r\n\r\nhello\r\n"

@@ -1,4 +1,4 @@
-"""A stolen account on a running server: the attack, how it is stopped, what the owner hears, and the commands after it."""
+"""A stolen account on a running server: how the attack is stopped, what the owner hears, and the commands after it."""
 
 import json
 from collections.abc import Iterator

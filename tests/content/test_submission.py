@@ -3,7 +3,7 @@
 import pytest
 
 from valija.content.header import fields, names, split, values
-from valija.content.submission import author_addresses, check_once, fix_up
+from valija.content.submission import author_addresses, check_once, fix_up, sender_claims
 from valija.mail.reply import Reply
 
 WHOLE = (
@@ -83,3 +83,26 @@ def test_c070_a_from_that_names_nobody_is_refused(value: bytes) -> None:
     assert isinstance(reply, Reply)
     assert (reply.code, reply.enhanced) == (550, "5.6.0")
     assert reply.text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("header", "claims"),
+    [
+        (WHOLE, {}),
+        (b"X-Sender: x\r\n", {}),
+        (b"SENDER: Bob <bob@local.example>\r\n", {b"sender": ["bob@local.example"]}),
+        (
+            b"Resent-From: a@x.example, b@x.example\r\nResent-Sender: c@x.example\r\nResent-From: d@x.example\r\n",
+            {b"resent-from": ["a@x.example", "b@x.example"], b"resent-sender": ["c@x.example"]},
+        ),
+    ],
+)
+def test_who_else_is_said_to_have_sent_it(header: bytes, claims: dict[bytes, list[str]]) -> None:
+    assert sender_claims(header) == claims
+
+
+def test_a_claim_that_is_not_understood_is_a_refusal() -> None:
+    for header in (b"Sender: nobody in particular\r\n", b"Sender:\r\n"):
+        (refusal,) = sender_claims(header).values()
+        assert isinstance(refusal, Reply)
+        assert refusal.text.startswith("The Sender field ")

@@ -7,7 +7,7 @@ from valija.content.header import split, values
 from valija.content.submission import author_addresses, check_once
 from valija.mail.address import mailbox_key
 from valija.mail.reply import Reply
-from valija.policy.identity import check_envelope, check_from, may_use
+from valija.policy.identity import check_envelope, check_from, check_outsider, may_use
 
 HOSTED = ("local.example", "other.example")
 ALIASES = {"sales@local.example": {"alice@local.example"}, "root@other.example": {"carol"}}
@@ -58,6 +58,37 @@ def owns(login: str, address: str) -> bool:
 )
 def test_what_is_theirs(login: str, address: str, theirs: bool) -> None:
     assert may_use(login, address, hosted=HOSTED, owns=owns) is theirs
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "address", "theirs"),
+    [
+        ("-", "alice-news@local.example", True),
+        ("-", "alice+news@local.example", False),
+        ("", "alice+@local.example", False),
+    ],
+)
+def test_what_parts_a_subaddress_is_a_setting(delimiter: str, address: str, theirs: bool) -> None:
+    login = "alice@local.example"
+    assert may_use(login, address, hosted=HOSTED, owns=lambda _, __: False, delimiter=delimiter) is theirs
+
+
+def test_c071_an_outsider_may_be_kept_from_the_names_of_hosted_domains() -> None:
+    reply = check_outsider("bob@local.example", HOSTED)
+    assert reply is not None
+    assert (reply.code, reply.enhanced) == (550, "5.7.1")
+    assert "bob@local.example" in reply.text
+    for other in ("bob@remote.example", "bob@sub.local.example", "", "postmaster"):
+        assert check_outsider(other, HOSTED) is None
+
+
+def test_a_refusal_says_what_to_do() -> None:
+    reply = check_from("alice@local.example", ["bob@local.example"], hosted=HOSTED, owns=owns, field="Resent-From")
+    assert reply is not None
+    assert reply.text == (
+        "bob@local.example is not yours to use as Resent-From: use alice@local.example or an alias, "
+        "or have your postmaster allow it to you"
+    )
 
 
 def test_the_envelope() -> None:

@@ -31,6 +31,7 @@ from valija.cli import (
     systemd,
     tls_report,
     users,
+    why,
 )
 
 cli = click.Group(
@@ -56,6 +57,7 @@ _MODULES: Final = (
     systemd,
     server,
     destinations,
+    why,
     tls_report,
     probe,
     send,

@@ -12,7 +12,8 @@ from typing import Final
 from valija.conduct.ledger import Hours, Tally, total
 from valija.policy.limits import HOUR, HOURS, AccountLimits, Spent, room_of
 
-FRESH_FOR: Final = 5.0  # seconds an answer of the ledger is good enough
+FRESH_FOR: Final = 5.0  # seconds, after which the ledger is asked again
+ROOM_FOR: Final = 30.0  # seconds an answer of the ledger is gone by at most
 _MOST_HOMES: Final = 100  # clients
 
 
@@ -36,9 +37,11 @@ class Account:
         """Whether the ledger has ever answered."""
         return self.asked > float("-inf")
 
-    def is_fresh(self, now: float) -> bool:
-        """Whether the ledger's answer is good enough."""
-        return self.asked <= now < self.asked + FRESH_FOR
+    def begin(self, now: float) -> bool:
+        """Whether the ledger has to be asked when a message begins; an answer that is too old gives no room."""
+        if not self.asked <= now < self.asked + ROOM_FOR:
+            self._room = Spent()
+        return not self.asked <= now < self.asked + FRESH_FOR and not self.is_asking
 
     def learn(self, hours: Hours, now: float, limits: AccountLimits, workers: int) -> None:
         """Take the ledger's answer; it is one of so many workers that share these limits."""

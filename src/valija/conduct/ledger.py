@@ -10,7 +10,7 @@ It is a SideFile: where it can't be used every answer is None, and whoever asks 
 account is bounded: 25 hours, a month of days, 50 networks, and the foreign mail of a day (see policy/misuse).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import msgspec
 
 from valija.logs import Log
 from valija.policy.limits import HOUR, HOURS, AccountLimits, LimitName, Spent, first_over
-from valija.policy.misuse import BOUNCE_HOURS, HOME_AFTER, MOMENT, WINDOW, Bouncing, Sending
+from valija.policy.misuse import BOUNCE_HOURS, HOME_AFTER, WINDOW, Bouncing, Sending, facts_of
 from valija.sidefile import SideFile
 
 IDENTITY: Final = 0x76616C75  # "valu"
@@ -221,30 +221,6 @@ def _arrive(connection: apsw.Connection, login: str, message: Arrival, now: floa
     is_new = first_use is None or first_use > now - HOME_AFTER
     facts = facts_of(rows, now, busiest=_busiest(connection, login, now), is_new=is_new)
     return Foreign(facts, began=_rows(connection, _BEGAN, login, networks)[0][0])
-
-
-def facts_of(rows: Sequence[tuple[float, str, int]], now: float, *, busiest: int, is_new: bool) -> Sending:
-    """Return what messages come to; each is (when, network, recipients whom the account never wrote to before)."""
-    lately = [row for row in rows if row[0] > now - MOMENT]
-    return Sending(
-        networks=_places(network for _, network, _ in rows),
-        messages=len(rows),
-        strange=sum(strangers > 0 for _, _, strangers in rows),
-        strangers=sum(strangers for _, _, strangers in rows),
-        lately_networks=_places(network for _, network, _ in lately),
-        lately_messages=len(lately),
-        lately_strange=sum(strangers > 0 for _, _, strangers in lately),
-        lately_strangers=sum(strangers for _, _, strangers in lately),
-        busiest=busiest,
-        is_new=is_new,
-    )
-
-
-def _places(networks: Iterable[str]) -> int:
-    """Return the number of networks, those of IPv4 and of IPv6 not added up: one place has one of each."""
-    different = set(networks)
-    by_ipv6 = sum(":" in network for network in different)
-    return max(by_ipv6, len(different) - by_ipv6)
 
 
 def _busiest(connection: apsw.Connection, login: str, now: float) -> int:

@@ -113,7 +113,7 @@ class Overseer:
     def begin(self, login: str, client: str) -> Spending:
         """Begin to count a message."""
         account = self._account(login)
-        if not account.is_fresh(self.clock()) and not account.is_asking:
+        if account.begin(self.clock()):
             self._keep(self._ask(login, account))
         return Spending(self, account, login, client)
 
@@ -211,7 +211,7 @@ class Overseer:
             self.on_frozen(login, frozen[login])
 
     def _words(self, freeze: Freeze) -> str:
-        reason = printable(freeze.reason, _LONGEST_REASON)
+        reason = printable(freeze.reason, _LONGEST_REASON)[:_LONGEST_REASON]  # escapes are longer
         return f"This account is frozen since {_utc(freeze.at)}, {reason}; ask {printable(self._postmaster, 100)}"
 
     async def _freeze(self, login: str, freeze: Freeze, **facts: str) -> None:
@@ -244,7 +244,7 @@ class Overseer:
             try:
                 self._look_at_standings()
                 await self.flush()
-                await self._judge_bounces()
+                await self.judge_bounces()
                 if self._is_first and turn % _SAVE_EVERY == 0:
                     await self._save()
                 if self._is_first and turn % _FORGET_EVERY == 0:
@@ -284,7 +284,7 @@ class Overseer:
         if changed:
             self.read_standings()
 
-    async def _judge_bounces(self) -> None:
+    async def judge_bounces(self) -> None:
         bounced, self._bounced = self._bounced, set()
         for login in bounced:
             now = self.clock()

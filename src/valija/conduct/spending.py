@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Spending:
     """What one message comes to."""
 
-    __slots__ = ("_account", "_client", "_login", "_overseer", "_recipients")
+    __slots__ = ("_account", "_client", "_first_time", "_login", "_looked_up", "_overseer", "_recipients")
 
     def __init__(self, overseer: "Overseer", account: Account, login: str, client: str) -> None:
         self._overseer = overseer
@@ -31,6 +31,8 @@ class Spending:
         self._login = login
         self._client = client
         self._recipients: list[str] = []
+        self._looked_up = 0  # so many of them were looked for among the known ones,
+        self._first_time = 0  # and so many of those were not there
 
     def add(self, address: str) -> Reply | None:
         """Count a recipient; return why it can't be one now."""
@@ -73,7 +75,11 @@ class Spending:
         overseer, account, recipients = self._overseer, self._account, self._recipients
         if not account.is_known:
             return None
-        more = Spent(1, len(recipients), overseer.known.strangers(self._login, recipients))
+        accepted = len(recipients) - 1
+        self._first_time += overseer.known.strangers(self._login, recipients[self._looked_up : accepted])
+        self._looked_up = accepted
+        first_time = self._first_time + overseer.known.strangers(self._login, recipients[accepted:])
+        more = Spent(1, len(recipients), first_time)
         spent = account.shared(overseer.clock()) + account.unshared
         over = first_over(spent, more, overseer.limits_of(self._login))
         return overseer.refuse(self._login, account, over, more) if over else None

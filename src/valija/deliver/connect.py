@@ -16,6 +16,7 @@ from itertools import groupby
 
 import msgspec
 
+from valija.deliver.attempt_log import tell_unusable, tell_way
 from valija.deliver.chunk_faults import ChunkFaults
 from valija.deliver.dial import Dialer
 from valija.deliver.errand import Failure, Peer, Target
@@ -74,6 +75,7 @@ class Connector:
         way = await find_way(route, self._surroundings, self._options)
         if isinstance(way, Failure):
             return msgspec.structs.replace(way, unreached=not way.permanent)
+        tell_way(self._log, route, way)
         if enter is not None:
             await enter(way.targets)
         demands = TlsDemands(route, way, self._rules, self._surroundings)
@@ -89,7 +91,7 @@ class Connector:
                 failure, left = opened
                 is_final = is_final and failure.permanent
                 unreached = unreached and failure.unreached
-                self._log.info("host not usable", next_hop=route.next_hop, remote=host, reply=str(failure.reply))
+                tell_unusable(self._log, route, host, failure)
         return failure and msgspec.structs.replace(
             failure, permanent=is_final, unreached=unreached, partial=way.is_partial
         )
@@ -119,7 +121,8 @@ class Connector:
                 return opened, [*_left_after(opened, left), *others]
             policy, left = greeting.next_policy, [greeting.target]
             how = "in clear" if policy.in_clear else "without its proof"
-            self._log.info(f"TLS failed, going on {how}", remote=targets[0].host, reason=str(opened.reply))
+            facts = {"next_hop": route.next_hop, "remote": targets[0].host}
+            self._log.info(f"TLS failed, going on {how}", **facts, reason=str(opened.reply))
 
     def _turn_down(self, why: Unusable, demand: Demand, target: Target, demands: TlsDemands) -> Failure:
         """Leave out a host that nothing may be sent by."""

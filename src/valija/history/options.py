@@ -13,7 +13,7 @@ _LONGEST_OPEN: Final = DAY
 
 
 class HistoryOptions(msgspec.Struct, frozen=True):
-    """`keep`: for how many seconds lines are kept; `size_limit`: the octets all of them may take. 0 of either is off."""
+    """`keep`: for how many seconds lines are kept; `size_limit`: octets that all may take. 0 of either is off."""
 
     keep: float = 14 * DAY
     size_limit: int = 256 << 20

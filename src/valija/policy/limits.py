@@ -29,6 +29,7 @@ _WORDS: Final[Mapping[LimitName, str]] = {
     "recipients_per_day": "recipients",
     "first_time_recipients_per_day": "recipients never written to before",
 }
+_NEAR: Final = 1000  # messages or recipients for each worker: so near a limit all are asked each time
 _LONGEST_NAMED: Final = 100  # characters: a reply line has room for 512 octets
 
 
@@ -87,15 +88,18 @@ def first_over(spent: Spent, more: Spent, limits: AccountLimits) -> LimitName | 
 def room_of(spent: Spent, limits: AccountLimits, workers: int) -> Spent:
     """Return how much one worker may let through without asking what the others have spent since.
 
-    `spent` is what all had spent when it last asked. It is half of a worker's part of what was left then: all together
-    can't pass a limit by that.
+    `spent` is what all had spent when it last asked. It is half of a worker's part of what was left then, so that all
+    together can't pass a limit by that; and nothing near a limit, which so is kept to the message.
     """
     room = [_room(limits.of(name), spent.of(name), workers) for name in NAMES]
     return Spent(*room)
 
 
 def _room(limit: int, spent: int, workers: int) -> int:
-    return max(0, limit - spent) // (2 * workers) if limit else UNLIMITED
+    if not limit:
+        return UNLIMITED
+    left = limit - spent
+    return left // (2 * workers) if left >= _NEAR * workers else 0
 
 
 def free_again(hours: Iterable[tuple[int, Spent]], more: Spent, limits: AccountLimits, name: LimitName) -> float:

@@ -24,6 +24,7 @@ Known weaknesses: a thief who is patient for a day in each network makes it a ho
 network, or sends through the owner's machine, is found by bounces alone. The limits of policy/limits hold for both.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -79,6 +80,30 @@ class Bouncing(msgspec.Struct, frozen=True):
     ended: int = 0
     first_time: int = 0
     busiest: int = 0
+
+
+def facts_of(rows: Sequence[tuple[float, str, int]], now: float, *, busiest: int, is_new: bool) -> Sending:
+    """Return what messages come to; each is (when, network, recipients whom the account never wrote to before)."""
+    lately = [row for row in rows if row[0] > now - MOMENT]
+    return Sending(
+        networks=_count_places(network for _, network, _ in rows),
+        messages=len(rows),
+        strange=sum(strangers > 0 for _, _, strangers in rows),
+        strangers=sum(strangers for _, _, strangers in rows),
+        lately_networks=_count_places(network for _, network, _ in lately),
+        lately_messages=len(lately),
+        lately_strange=sum(strangers > 0 for _, _, strangers in lately),
+        lately_strangers=sum(strangers for _, _, strangers in lately),
+        busiest=busiest,
+        is_new=is_new,
+    )
+
+
+def _count_places(networks: Iterable[str]) -> int:
+    """Return the number of networks, those of IPv4 and of IPv6 not added up: one place has one of each."""
+    different = set(networks)
+    by_ipv6 = sum(":" in network for network in different)
+    return max(by_ipv6, len(different) - by_ipv6)
 
 
 def judge_sending(facts: Sending) -> str | None:

@@ -47,6 +47,11 @@ def before(moment: float) -> QueueId:
     return from_number(max(0, (int(moment * 1000) << _TIME_SHIFT) - 1))
 
 
+def made_at(queue_id: QueueId) -> float:
+    """Return when an id was made, in epoch seconds; little earlier where many were made at once."""
+    return (to_number(queue_id) >> _TIME_SHIFT) / 1000
+
+
 def to_number(queue_id: QueueId) -> int:
     """Return the number of an id that this server made; what a human typed goes through `parse` first."""
     return int(queue_id.translate(_DIGITS), _BASE)

@@ -41,6 +41,7 @@ from valija.mail.envelope import Envelope
 from valija.mail.job import Job, QueueId, Route
 from valija.mail.outcome import Outcome, State
 from valija.policy.retry import RetryPolicy
+from valija.queue.deferral_log import tell_deferred
 from valija.queue.jobs import by_route, job_of, part_of
 from valija.queue.options import SchedulerOptions
 from valija.queue.places import Places
@@ -295,6 +296,8 @@ class Scheduler:
             verdict = await asyncio.to_thread(self._judge, attempt, outcomes, started)
         else:
             verdict = self._judge(attempt, outcomes, started)
+        if any(outcome.state is State.DEFERRED for outcome in outcomes):
+            tell_deferred(self._log, attempt.claim, outcomes, verdict.settlement)
         if await self._carry_out(verdict) and verdict.settlement.news and not attempt.round.told_since:
             attempt.round.told_since = self._clock()
 
