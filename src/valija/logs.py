@@ -144,12 +144,12 @@ class LogBuffer:
                 self._size = 0
                 batch = [self._lines.popleft() for _ in range(len(self._lines))]
                 data = b"".join(batch)
-                if not self._write(data):
-                    self.lost += len(batch)
                 if self.tell is not None:
-                    self.tell(data)
+                    self.tell(data)  # first, so that what was seen in the log is kept, whatever happens now
                 if self._hidden:
                     self._tell_hidden()
+                if not self._write(data):
+                    self.lost += len(batch)
         finally:
             self._writing.release()
 

@@ -35,6 +35,7 @@ from valija.deliver.census import Row
 from valija.deliver.health import Health
 from valija.deliver.hosts import Surroundings, no_sts_policy
 from valija.deliver.login import Logins
+from valija.deliver.lmtp import LmtpAgent
 from valija.deliver.maildir import MaildirAgent
 from valija.deliver.memory import Memory, share_of
 from valija.deliver.refusing import RefusingAgent
@@ -214,13 +215,16 @@ class Delivery:
             health=health or Health(),
         )
         self._remote = RemoteAgent(config.smtp, ask, config.hostname, read=spool.read, log=log, memory=memory)
+        maildir = MaildirAgent(config.data_dir / "mail", config.hostname, read=spool.read, log=log, clock=time.time)
         self._agents: dict[Transport, DeliveryAgent] = {
             "error": RefusingAgent(log),
             "remote": self._remote,
-            "maildir": MaildirAgent(
-                config.data_dir / "mail", config.hostname, read=spool.read, log=log, clock=time.time
-            ),
+            "maildir": maildir,
         }
+        if place := config.mailbox.lmtp:
+            self._agents["lmtp"] = LmtpAgent(
+                place, config.hostname, read=spool.read, log=log, keep_postmaster=maildir
+            )
         self._running = 0
         self._retired = False
         self._idle = asyncio.Event()

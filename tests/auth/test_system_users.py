@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from valija.auth.accounts import Accounts
-from valija.auth.system_users import KNOWN_FOR, UNKNOWN_FOR, SystemDirectory, SystemUsers, is_system_user
+from valija.auth.hosted import HostedDirectory
+from valija.auth.system_users import KNOWN_FOR, UNKNOWN_FOR, SystemUsers, is_system_user
 
 
 class System:
@@ -24,9 +25,9 @@ class System:
         return name in self.names
 
 
-def directory(folder: Path, system: System) -> tuple[SystemDirectory, Accounts]:
+def directory(folder: Path, users: SystemUsers) -> tuple[HostedDirectory, Accounts]:
     accounts = Accounts(folder / "accounts.sqlite3")
-    return SystemDirectory(accounts, system.users, frozenset({"example.org", "example.net"})), accounts
+    return HostedDirectory(accounts, ["example.org", "example.net"], is_user=users.have_mailbox), accounts
 
 
 def test_the_real_system() -> None:
@@ -56,7 +57,7 @@ for name in ("root", "no-such-user-here"):
     ["alice@example.org", "alice@example.net", "Alice@example.org", "alice+news@example.org", "Bob@example.org"],
 )
 def test_users_have_an_address_in_each_hosted_domain(tmp_path: Path, address: str) -> None:
-    here, _ = directory(tmp_path, System("alice", "Bob"))
+    here, _ = directory(tmp_path, System("alice", "Bob").users)
     assert here.exists(address)
 
 
@@ -65,12 +66,12 @@ def test_users_have_an_address_in_each_hosted_domain(tmp_path: Path, address: st
     ["alice@elsewhere.example", "carol@example.org", "bob@example.org", "alicex@example.org", "+@example.org"],
 )
 def test_nobody_else_has(tmp_path: Path, address: str) -> None:
-    here, _ = directory(tmp_path, System("alice", "Bob"))
+    here, _ = directory(tmp_path, System("alice", "Bob").users)
     assert not here.exists(address)
 
 
 def test_accounts_and_aliases_stay(tmp_path: Path) -> None:
-    here, accounts = directory(tmp_path, System("alice"))
+    here, accounts = directory(tmp_path, System("alice").users)
     accounts.add("carol@example.org", "secret")
     accounts.add_alias("sales@example.org", ["alice@example.org"])
     assert here.exists("carol@example.org")
@@ -98,8 +99,6 @@ def test_system_that_cannot_tell_makes_nobody_unknown(tmp_path: Path) -> None:
     def away(name: str) -> bool:
         raise OSError("the directory server is away")
 
-    here = SystemDirectory(
-        Accounts(tmp_path / "accounts.sqlite3"), SystemUsers(away, lambda: 0.0), frozenset({"example.org"})
-    )
+    here, _ = directory(tmp_path, SystemUsers(away, lambda: 0.0))
     with pytest.raises(OSError, match="away"):
         here.exists("alice@example.org")

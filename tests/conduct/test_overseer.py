@@ -296,3 +296,19 @@ def job(login: str) -> Job:
     origin = Origin("submission", 0.0, login=login)
     envelope = Envelope(login, (Recipient("x@remote.example"),))
     return Job(QueueId("q"), Route("remote", "remote.example"), envelope, origin, Content.of(b""), (0,))
+
+
+def test_where_the_accounts_can_t_be_read_what_was_known_holds_and_it_is_said_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as w:
+            w.standings.freeze(ALICE, Freeze(w.clock.now, w.clock.now, "by hand"))
+            overseer = w.overseers[0]
+            overseer.read_standings()
+            overseer._standings.close()
+            (tmp_path / "accounts.sqlite3").unlink()
+            overseer.read_standings()
+            overseer.read_standings()
+            assert overseer.refusal(ALICE) is not None
+            assert w.log.count("standings of accounts can't be read") == 1
+
+    asyncio.run(story())

@@ -2,26 +2,30 @@
 
     teller = Teller(folder / "control.sock", "delete")     # in the command
     teller.changed(queue_id); ...; teller.close()
+    Teller(..., unheard=keep_by(folder, options))          # where a history is kept
 
     write(log, arguments)                                  # in the server
     # removed queue_id=bmmm9v73d3tbp by='valija queue delete'
 
 The command changes the queue files itself, whether a server runs or not. The lines are written where one runs; where
-none does, the command's own answer is the record.
+none does, the history alone has them (`keep_by`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
-from valija.admin.control import ControlError, poke
-from valija.logs import Log
+from valija.admin.control import Arguments, ControlError, poke
+from valija.history.options import HistoryOptions
+from valija.history.recorder import Recorder
+from valija.logs import Log, LogBuffer, build_log
 from valija.mail.job import QueueId
 from valija.queue.identity import parse
 
 COMMAND: Final = "queue-changed"
+_SOURCE: Final = "commands"
 _BATCH: Final = 1000  # ids told at once: far below what a line of the control socket holds
 
 Verb = Literal["hold", "release", "retry", "delete"]
@@ -37,10 +41,31 @@ class Deed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: str = ""
 
 
-class Teller:
-    """Tells the server what one command does to messages, some at a time, and the rest when it is closed."""
+def keep_by(folder: Path, options: HistoryOptions) -> Callable[[Arguments], None]:
+    """Return who writes lines to the history in the server's place."""
 
-    def __init__(self, socket: Path, verb: str, by: str = "") -> None:
+    def keep(arguments: Arguments) -> None:
+        recorder = Recorder(folder, _SOURCE, complain=lambda _: None)
+        recorder.use(options, 1)
+        buffer = LogBuffer(2, "error")  # nothing of it is for the terminal
+        buffer.tell = recorder.write
+        write(build_log("info", "text", buffer), arguments)
+        buffer.flush()
+        recorder.close()
+
+    return keep
+
+
+class Teller:
+    """Tells the server what one command does to messages, some at a time, and the rest when it is closed.
+
+    Where no server runs, `unheard` is given the same arguments.
+    """
+
+    def __init__(
+        self, socket: Path, verb: str, by: str = "", *, unheard: Callable[[Arguments], None] = lambda _: None
+    ) -> None:
+        self._unheard = unheard
         self._socket = socket
         self._verb = verb
         self._more = {"by": by} if by else {}
@@ -55,11 +80,13 @@ class Teller:
     def close(self) -> None:
         """Tell what is not told yet."""
         if self._queue_ids:
-            poke(self._socket, COMMAND, verb=self._verb, queue_ids=self._queue_ids, **self._more)
+            arguments = {"verb": self._verb, "queue_ids": self._queue_ids, **self._more}
+            if not poke(self._socket, COMMAND, **arguments):
+                self._unheard(arguments)
         self._queue_ids = []
 
 
-def write(log: Log, arguments: Mapping[str, object]) -> None:
+def write(log: Log, arguments: Arguments) -> None:
     """Write what was done to the log, a line for each message. Raises ControlError for what makes no sense."""
     try:
         deed = msgspec.convert(dict(arguments), Deed)

@@ -119,10 +119,16 @@ def request(path: Path, command: str, *, timeout: float = 10.0, **arguments: obj
     return answer.result
 
 
-def poke(path: Path, command: str, **arguments: object) -> None:
-    """Tell the running server something it can do without for a while, or for good; no server is no fault."""
-    with contextlib.suppress(NotRunning, ControlError):
+def poke(path: Path, command: str, **arguments: object) -> bool:
+    """Tell the running server something it can do without for a while, or for good; no server is no fault.
+
+    False where nobody heard it.
+    """
+    try:
         request(path, command, timeout=2.0, **arguments)
+    except (NotRunning, ControlError):
+        return False
+    return True
 
 
 def _exchange(path: Path, line: bytes, timeout: float) -> bytes:

@@ -114,16 +114,17 @@ def _change(
 
     Where `networks` are named, only messages from there are meant: the owner may have sent from home meanwhile.
     """
-    from valija.admin.by_hand import Teller
+    from valija.admin.by_hand import Teller, keep_by
     from valija.admin.control import SOCKET_NAME
     from valija.content.freeze_notice import HELD_BEFORE
 
     since = began - HELD_BEFORE if of_all else began
     by = "valija user freeze" if verb == "hold" else "valija user unfreeze"
+    unheard = keep_by(config.history_dir, config.history)
     changed: list[str] = []
     with (
         opened(call, config) as directory,
-        contextlib.closing(Teller(config.data_dir / SOCKET_NAME, verb, by)) as teller,
+        contextlib.closing(Teller(config.data_dir / SOCKET_NAME, verb, by, unheard=unheard)) as teller,
     ):
         for queue_id in _messages(directory, login, since, _MEANT[verb]):
             if (not networks or _network(directory, queue_id) in networks) and _act(directory, verb)(queue_id):

@@ -110,10 +110,11 @@ def _all_ids(directory: "QueueDirectory") -> "list[QueueId]":
 @contextlib.contextmanager
 def _told(config: "Config", verb: str) -> "Iterator[Callable[[QueueId], None]]":
     """Have the running server told what was done to messages, also where the command is cut short."""
-    from valija.admin.by_hand import Teller
+    from valija.admin.by_hand import Teller, keep_by
     from valija.admin.control import SOCKET_NAME
 
-    teller = Teller(config.data_dir / SOCKET_NAME, verb)
+    unheard = keep_by(config.history_dir, config.history)
+    teller = Teller(config.data_dir / SOCKET_NAME, verb, unheard=unheard)
     try:
         yield teller.changed
     finally:

@@ -85,6 +85,7 @@ class Overseer:
         self._log = log
         self._options = ConductOptions()
         self._postmaster = "postmaster"
+        self._is_in_the_dark = False
         self._frozen: dict[str, Freeze] = {}
         self._own: dict[str, AccountLimits] = {}
         self._unwatched: frozenset[str] = frozenset()
@@ -189,8 +190,11 @@ class Overseer:
             self._standings.has_changed()
             frozen, own = self._standings.frozen(), self._standings.limits()
         except AccountsUnusable as unusable:
-            self._log.error("standings of accounts can't be read", reason=str(unusable))
+            if not self._is_in_the_dark:
+                self._log.error("standings of accounts can't be read", reason=str(unusable))
+            self._is_in_the_dark = True
             return
+        self._is_in_the_dark = False
         self._learn(frozen)
         self._unwatched = frozenset(login for login, values in own.items() if values.get(BREAKER) == 0)
         self._own = {
@@ -285,6 +289,7 @@ class Overseer:
             self.read_standings()
 
     async def judge_bounces(self) -> None:
+        """Judge the accounts whose mail was refused since this was last done."""
         bounced, self._bounced = self._bounced, set()
         for login in bounced:
             now = self.clock()

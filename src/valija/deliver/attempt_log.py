@@ -7,7 +7,6 @@ Where a connection had to be opened: what the DNS told of the next hop, and each
 """
 
 from collections.abc import Iterable
-
 from typing import Final
 
 from valija.deliver.errand import Failure

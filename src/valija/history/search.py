@@ -5,8 +5,9 @@
     archive.find(["bmmm9v73d3tbp"], since=moment)      # events, oldest first
     for events in archive.newest_first(["bob@example.net"]): ...
 
-What is asked for is a piece of text that the line has, in any case of ASCII letters; whoever asks looks at the event to
-see that it is there as a whole word. Files whose index knows none of the words are not unpacked.
+What is asked for is text that the line has, in any case of ASCII letters: an address, an id or an IP address whole,
+anything else (`host not usable`) as it stands. Whoever asks looks at the event to see where it is. Files whose index
+knows none of the words are not unpacked.
 """
 
 from collections import OrderedDict

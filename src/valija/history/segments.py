@@ -114,11 +114,12 @@ def seal(lines: bytes) -> bytes:
 def lines_in(sealed: bytes) -> bytes:
     """Return the lines of a sealed file. Raises Damaged."""
     header = Header.read(sealed)
+    packed = zlib.decompressobj()
     try:
-        lines = zlib.decompressobj().decompress(sealed[header.lines_at :], header.size + 1)
+        lines = packed.decompress(sealed[header.lines_at :], header.size + 1)
     except zlib.error as error:
         raise Damaged(str(error)) from None
-    if len(lines) != header.size:
+    if len(lines) != header.size or not packed.eof:
         raise Damaged("some of it is missing")
     return lines
 
@@ -131,7 +132,7 @@ def whole_lines(data: bytes) -> bytes:
 def span(lines: bytes) -> tuple[float, float]:
     """Return the times of the first and the last line, 0 where none tells one."""
     first = lines[: 1 << 16].split(b"\n", _LOOKED_AT)[:_LOOKED_AT]
-    last = lines[-(1 << 16) :].rsplit(b"\n", _LOOKED_AT)[:0:-1]
+    last = lines[-(1 << 16) :].rsplit(b"\n", _LOOKED_AT)[::-1]
     return _first_time(first), _first_time(last)
 
 

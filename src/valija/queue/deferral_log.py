@@ -19,7 +19,7 @@ _MOST_NAMED: Final = 10  # recipients in a line
 
 
 def tell_deferred(log: Log, claim: Claim, outcomes: Sequence[Outcome], settlement: Settlement) -> None:
-    """Log what follows for the recipients whose outcome was deferred: when they are tried again, or that they aren't."""
+    """Log what follows for the recipients whose outcome was deferred: when they are tried again, if at all."""
     deferred = {outcome.number for outcome in outcomes if outcome.state is State.DEFERRED}
     by_time: dict[float, list[int]] = {}
     for settled in settlement.recipients:

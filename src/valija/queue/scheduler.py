@@ -31,6 +31,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -296,12 +297,13 @@ class Scheduler:
             verdict = await asyncio.to_thread(self._judge, attempt, outcomes, started)
         else:
             verdict = self._judge(attempt, outcomes, started)
+        log_deferred = None
         if any(outcome.state is State.DEFERRED for outcome in outcomes):
-            tell_deferred(self._log, attempt.claim, outcomes, verdict.settlement)
-        if await self._carry_out(verdict) and verdict.settlement.news and not attempt.round.told_since:
+            log_deferred = partial(tell_deferred, self._log, attempt.claim, outcomes, verdict.settlement)
+        if await self._carry_out(verdict, log_deferred) and verdict.settlement.news and not attempt.round.told_since:
             attempt.round.told_since = self._clock()
 
-    async def _carry_out(self, verdict: Verdict) -> bool:
+    async def _carry_out(self, verdict: Verdict, log_deferred: Callable[[], None] | None = None) -> bool:
         """Record what was decided, and do what follows; False where it could not be recorded."""
         settlement = verdict.settlement
         if settlement.reports:
@@ -309,6 +311,8 @@ class Scheduler:
         receipt = await self._record(settlement)
         if receipt is None:
             return False
+        if log_deferred is not None:
+            log_deferred()
         queue_id = verdict.settlement.queue_id
         for report_id, kind in zip(receipt.reports, verdict.kinds, strict=False):
             self._log.info("report queued", queue_id=report_id, kind=kind, about=queue_id)

@@ -100,8 +100,7 @@ class Inquiry:
             return []
         facts = Facts(queue_id, events, queued=queued[0] if queued else None, explain=self._explain)
         session = self._session_of(facts, queued)
-        line = accepted(facts)
-        around = self._around([event for event in events if event.event == "attempt"], line.time if line else 0.0)
+        around = self._around([event for event in events if event.event == "attempt"], made_at(queue_id))
         account = self._freezes(events)
         return [tell_message(msgspec.structs.replace(facts, session=session, around=around, account=account))]
 

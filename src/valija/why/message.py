@@ -1,7 +1,7 @@
 """The story of a message: from its session to where it stands now. Pure.
 
     story = tell_message(Facts("bmmn4132bzj2q", events, session, around, account, queued=None))
-    story.state         # "delivered", "deferred", "waiting", "held", "bounced", "expired", "removed", "discarded", "unknown"
+    story.state         # "delivered", "waiting", "deferred", "held", "bounced", "expired", "removed", "discarded"
 
 The queue knows what is pending, the history all that has ended. Where they speak of different times the queue is right.
 """
@@ -29,6 +29,22 @@ Explain = Callable[[str, str], tuple[str, str]]
 
 _MOST_NAMED: Final = 5  # recipients of one fate, in words
 _MOST_TROUBLES: Final = 3
+# What comes first within one millisecond.
+_ORDER: Final = (
+    "session",
+    "accepted",
+    "route",
+    "dns",
+    "tls",
+    "host",
+    "attempt",
+    "deferred",
+    "given up",
+    "report",
+    "removed",
+)
+_RANK: Final = {about: rank for rank, about in enumerate(_ORDER)}
+_BEFORE_IT: Final = frozenset({"session", "login", "refused", "account"})  # what may come before acceptance
 _LONG_AGO: Final = 1.0  # a lifetime in seconds, where only that it is over matters
 
 
@@ -56,7 +72,7 @@ def tell_message(facts: Facts) -> Story:
     entries = [*_routes(facts), *(entry_of(event) for event in events if not _is_of_another(event, facts.queue_id))]
     if not any(event.event == "accepted" for event in facts.events) and facts.queued is not None:
         entries.append(_arrival(facts.queued))
-    entries.sort(key=lambda entry: entry.time)
+    entries = sorted(_accepted_first(entries), key=lambda entry: (entry.time, _RANK.get(entry.about, len(_RANK))))
     state = _state(facts, fates)
     cause, remedy = _advice(facts, fates, state)
     return Story(
@@ -74,6 +90,14 @@ def tell_message(facts: Facts) -> Story:
 def _is_of_another(event: Event, queue_id: str) -> bool:
     """Whether a line of the session is about another message of it."""
     return event.get("queue_id") not in ("", queue_id) and event.get("about") != queue_id
+
+
+def _accepted_first(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Put acceptance before what follows from it: its line may be written a moment after the first attempt began."""
+    first = min((entry.time for entry in entries if entry.about not in _BEFORE_IT), default=0.0)
+    for entry in entries:
+        is_late = entry.about == "accepted" and entry.time > first > 0
+        yield msgspec.structs.replace(entry, time=first) if is_late else entry
 
 
 def _without_repetition(entries: Sequence[Entry]) -> Iterator[Entry]:
@@ -133,7 +157,6 @@ def _routes(facts: Facts) -> Iterator[Entry]:
     if facts.explain is None:
         return
     line = accepted(facts)
-    arrived = line.time if line else 0.0
     sender = (line.get("reverse_path") if line else "").removeprefix("<").removesuffix(">")
     told: set[str] = set()
     for event in facts.events:
@@ -142,9 +165,13 @@ def _routes(facts: Facts) -> Iterator[Entry]:
             continue
         told.add(next_hop)
         leads_to, why = facts.explain(sender, event.get("recipient"))
-        words = f"by {why}" if same(leads_to, next_hop) else "as the configuration was then; it says otherwise now"
-        began = max(arrived, event.time - seconds_of(event))
-        yield Entry(began, "route", (f"{event.get('recipient')} goes to {next_hop}, {words}",))
+        words = why if same(leads_to, next_hop) else "by the configuration of then; today's says otherwise"
+        on_the_way = [line.time for line in facts.around if line.get("next_hop") == next_hop]
+        yield Entry(
+            min(event.time - seconds_of(event), *on_the_way, float("inf")),
+            "route",
+            (f"{event.get('recipient')} goes to {next_hop}: {words}",),
+        )
 
 
 # What became of each recipient
@@ -309,6 +336,11 @@ def parsed_reply(text: str) -> Reply | None:
     return Reply(int(code), "", rest)
 
 
+def _login(facts: Facts) -> str:
+    line = accepted(facts)
+    return line.get("login") if line else facts.queued.login if facts.queued else ""
+
+
 def _why_held(facts: Facts) -> tuple[tuple[str, ...], tuple[str, ...]]:
     release = f"`valija queue release {facts.queue_id}` lets it go, `valija queue delete {facts.queue_id}` removes it."
     held = [event for event in facts.events if event.event in ("held", "message put on hold")]
@@ -318,7 +350,7 @@ def _why_held(facts: Facts) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if last.event == "message put on hold":
         cause = "The server crashed three times in attempts at it, so that it waits for a human."
         return (cause,), (f"Look at it first: `valija queue show {facts.queue_id}`. {release}",)
-    if login := last.get("login"):
+    if login := last.get("login") or (_login(facts) if last.get("by") == "valija user freeze" else ""):
         frozen = next((event for event in reversed(facts.account) if event.event == "account frozen"), None)
         why = f": {frozen.get('reason')}" if frozen else ""
         unfreeze = f"`valija user unfreeze {login} --release` (it was its owner) or `--purge` (it was a thief)"

@@ -57,7 +57,7 @@ def _sender(event: Event) -> Judgement:
     login = event.get("login")
     if not login:
         return Judgement(
-            f"A client that had not logged in used {event.get('reverse_path')}, of a hosted domain, as its own address.",
+            f"A client that had not logged in used {event.get('reverse_path')}, an address of a hosted domain.",
             "If it is a client of yours: have it log in, or name its network in mynetworks. See [smtpd] "
             "reject_own_senders.",
         )

@@ -90,8 +90,8 @@ def _how_it_went(event: Event) -> Iterator[str]:
     yield f"{tls} {event.get('cipher')}".strip() if tls not in ("", "none") else "in clear"
     yield f"logged in as {event.get('login')}" if event.get("login") else "no login"
     yield f"{event.get('messages')} accepted"
-    if event.get("errors") not in ("", "0"):
-        yield f"{event.get('errors')} errors"
+    if (errors := event.get("errors")) not in ("", "0"):
+        yield f"{errors} error{'' if errors == '1' else 's'}"
     yield f"ended after {event.get('seconds')} s: {event.get('ended')}"
 
 
