@@ -75,7 +75,7 @@ service stats {{
 
 
 class LiveLmtp:
-    """Dovecot's LMTP service on a Unix socket. `users` are their addresses, each with its quota, `""` for a large one."""
+    """Dovecot's LMTP service on a Unix socket. `users` are addresses, each with its quota, `""` for a large one."""
 
     def __init__(self, users: Mapping[str, str], *, tempfail: bool = False, at_rcpt: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dovecot-lmtp-"))

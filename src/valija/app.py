@@ -37,8 +37,8 @@ from valija.dkim_rotation import DkimRotation
 from valija.dns.mta_sts import LOOK_INTERVAL
 from valija.examining import Examining
 from valija.history.recorder import Recorder
-from valija.local_serving import build_maildrop
 from valija.hosting import Hosting
+from valija.local_serving import build_maildrop
 from valija.logs import Log, LogBuffer
 from valija.mail.envelope import Envelope
 from valija.mail.job import Job, Route
@@ -69,6 +69,7 @@ from valija.wiring import (
     build_backend,
     build_site,
     connection_share,
+    jobs_to_one,
     report_content,
     set_pace,
 )
@@ -190,7 +191,14 @@ class Worker:
         self._health = Health()
         self._memory = Memory(connection_share(config))
         self._reporting = TlsReporting(self._number, config, log)
-        self._delivery = Delivery(config, self._store.spool, log, self._reporting.note, self._health, self._memory)
+        self._delivery = Delivery(
+            config,
+            self._store.spool,
+            log,
+            note_tls=self._reporting.note,
+            health=self._health,
+            memory=self._memory,
+        )
         self._scheduler = Scheduler(
             self._store,
             deliver=self._deliver,
@@ -202,6 +210,7 @@ class Worker:
             log=log,
             address_report=self._address_report,
         )
+        self._scheduler.limit_destinations(jobs_to_one(config))
         users = SystemUsers(is_system_user, time.monotonic)
         set_pace(config, self._protection)
         self._clients = ClientAuthorities(config.sasl.external_ca_file, log)
@@ -346,12 +355,18 @@ class Worker:
         self._recorder.use(config.history, config.workers + 1)
         self._memory.use(connection_share(config))
         self._delivery = Delivery(
-            config, self._store.spool, self._log, self._reporting.note, self._health, self._memory
+            config,
+            self._store.spool,
+            self._log,
+            note_tls=self._reporting.note,
+            health=self._health,
+            memory=self._memory,
         )
         self._reporting.use(config, self._house.signer.for_domain, self._scheduler)
         self._rotation.use(config)
         self._watch(config)
         self._scheduler.policy = config.queue
+        self._scheduler.limit_destinations(jobs_to_one(config))
         self._change_examining(config)
         for role, listener in self._listeners.items():
             listener.use(build_site(config, role, self._house, self._examining.checks))

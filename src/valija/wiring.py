@@ -34,8 +34,8 @@ from valija.deliver.agent import DeliveryAgent
 from valija.deliver.census import Row
 from valija.deliver.health import Health
 from valija.deliver.hosts import Surroundings, no_sts_policy
-from valija.deliver.login import Logins
 from valija.deliver.lmtp import LmtpAgent
+from valija.deliver.login import Logins
 from valija.deliver.maildir import MaildirAgent
 from valija.deliver.memory import Memory, share_of
 from valija.deliver.refusing import RefusingAgent
@@ -56,6 +56,7 @@ from valija.policy.login_pace import PaceLimits, SharedByMany
 from valija.policy.ourselves import Ourselves
 from valija.policy.relay import RelayFacts
 from valija.policy.tls_report import TlsResult
+from valija.queue.options import SchedulerOptions
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
 from valija.receive.checks import NO_CHECKS, Checks
@@ -188,6 +189,11 @@ def connection_share(config: Config) -> int:
     return share_of(config.smtp.destination_concurrency_limit, config.workers)
 
 
+def jobs_to_one(config: Config) -> int:
+    """Return how many jobs to one next hop a worker has under way: enough for all its connections there."""
+    return max(SchedulerOptions().destination_jobs, connection_share(config))
+
+
 class Delivery:
     """The ways out: routes, and the agent of each transport."""
 
@@ -196,6 +202,7 @@ class Delivery:
         config: Config,
         spool: Spool,
         log: Log,
+        *,
         note_tls: Callable[[TlsResult], None] = lambda _: None,
         health: Health | None = None,
         memory: Memory | None = None,
@@ -222,9 +229,7 @@ class Delivery:
             "maildir": maildir,
         }
         if place := config.mailbox.lmtp:
-            self._agents["lmtp"] = LmtpAgent(
-                place, config.hostname, read=spool.read, log=log, keep_postmaster=maildir
-            )
+            self._agents["lmtp"] = LmtpAgent(place, config.hostname, read=spool.read, log=log, keep_postmaster=maildir)
         self._running = 0
         self._retired = False
         self._idle = asyncio.Event()

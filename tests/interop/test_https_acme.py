@@ -1,4 +1,4 @@
-"""HTTPS with certificates of the real pebble: a domain's names are proven and served, and their key stays (RFC 8555)."""
+"""HTTPS with certificates of the real pebble: a domain's names are proven and served, and the key stays (RFC 8555)."""
 
 import json
 import socket

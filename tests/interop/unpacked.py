@@ -1,7 +1,7 @@
 """Mail servers that can't be installed beside Postfix: Debian's packages, unpacked by scripts/test-packages.
 
-    binary = unpacked.FOLDER / "exim" / "usr/sbin/exim4"
-    unpacked.MISSING          # why the tests with them are skipped, "" where they are there
+binary = unpacked.FOLDER / "exim" / "usr/sbin/exim4"
+unpacked.MISSING          # why the tests with them are skipped, "" where they are there
 """
 
 import os
@@ -44,4 +44,3 @@ def end(process: "subprocess.Popen[bytes]", log: Path) -> None:
 def open_port(machine_has: Callable[..., "subprocess.CompletedProcess[str]"], port: int) -> bool:
     """Whether somebody listens on a port of a machine."""
     return f":{port} " in machine_has("ss", "-Hltn").stdout
-

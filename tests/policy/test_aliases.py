@@ -32,17 +32,33 @@ def where(address: str, aliases: Mapping[str, Sequence[str]]) -> list[str]:
         ("Ann+x@a.example", {}, ["Ann+x@a.example"]),
         ("nobody@a.example", {}, []),
         ("ann@elsewhere.example", {}, ["ann@elsewhere.example"]),
-        ("Sales+x@a.example", {"sales@a.example": ["ann@a.example", "x@else.example"]}, ["ann@a.example", "x@else.example"]),
+        (
+            "Sales+x@a.example",
+            {"sales@a.example": ["ann@a.example", "x@else.example"]},
+            ["ann@a.example", "x@else.example"],
+        ),
         ("s@a.example", {"s@a.example": ["t@b.example"], "t@b.example": ["ann@a.example"]}, ["ann@a.example"]),
         ("s@a.example", {"s@a.example": ["gone@a.example", "ann@a.example"]}, ["ann@a.example"]),
         ("s@a.example", {"s@a.example": ["gone@a.example"]}, []),
         ("s@a.example", {"s@a.example": ["t@a.example"], "t@a.example": ["s@a.example"]}, []),
-        ("s@a.example", {"s@a.example": ["t@a.example"], "t@a.example": ["s@a.example", "ann@a.example"]}, ["ann@a.example"]),
+        (
+            "s@a.example",
+            {"s@a.example": ["t@a.example"], "t@a.example": ["s@a.example", "ann@a.example"]},
+            ["ann@a.example"],
+        ),
         # A mailbox that is forwarded, with and without a copy.
         ("ann@a.example", {"ann@a.example": ["x@else.example"]}, ["x@else.example"]),
         ("ann@a.example", {"ann@a.example": ["Ann@a.example", "x@else.example"]}, ["Ann@a.example", "x@else.example"]),
         ("s@a.example", {"s@a.example": ["s@a.example", "x@else.example"]}, ["x@else.example"]),
-        ("s@a.example", {"s@a.example": ["t@a.example", "u@a.example"], "t@a.example": ["ann@a.example"], "u@a.example": ["ann@a.example"]}, ["ann@a.example"]),
+        (
+            "s@a.example",
+            {
+                "s@a.example": ["t@a.example", "u@a.example"],
+                "t@a.example": ["ann@a.example"],
+                "u@a.example": ["ann@a.example"],
+            },
+            ["ann@a.example"],
+        ),
     ],
 )  # fmt: skip
 def test_aliases(address: str, aliases: Mapping[str, Sequence[str]], expected: list[str]) -> None:
@@ -67,7 +83,11 @@ def test_the_alias_of_a_domain_is_for_what_is_nothing_else(address: str, expecte
     assert where(address, CATCH_ALL) == expected
 
 
-ANOTHER_NAME = {"@a.example": ["@b.example"], "info@b.example": ["x@else.example"], "ann@a.example": ["carol@b.example"]}
+ANOTHER_NAME = {
+    "@a.example": ["@b.example"],
+    "info@b.example": ["x@else.example"],
+    "ann@a.example": ["carol@b.example"],
+}
 
 
 @pytest.mark.parametrize(
@@ -116,11 +136,12 @@ def test_a_chain_has_an_end_somewhere() -> None:
     chain[f"l{MOST_ALIASES - 1}@a.example"] = ["ann@a.example"]
     assert where("l0@a.example", chain) == ["ann@a.example"]
     chain["first@a.example"] = ["l0@a.example"]
-    with pytest.raises(TooManyAliases, match="l999@a.example"):
+    with pytest.raises(TooManyAliases, match=r"l999@a\.example"):
         where("first@a.example", chain)
 
 
-names = st.sampled_from([f"{local}@{domain}" for local in ("ann", "b", "c", "d") for domain in (*HOSTED, "else.example")])
+places = (*HOSTED, "else.example")
+names = st.sampled_from([f"{local}@{domain}" for local in ("ann", "b", "c", "d") for domain in places])
 domain_names = st.sampled_from([f"@{domain}" for domain in HOSTED])
 
 
@@ -129,9 +150,7 @@ domain_names = st.sampled_from([f"@{domain}" for domain in HOSTED])
     st.dictionaries(domain_names, st.lists(names | domain_names, min_size=1, max_size=3), max_size=2),
     names,
 )
-def test_every_maze_has_its_ends(
-    aliases: dict[str, list[str]], of_domains: dict[str, list[str]], address: str
-) -> None:
+def test_every_maze_has_its_ends(aliases: dict[str, list[str]], of_domains: dict[str, list[str]], address: str) -> None:
     found = list(ends(address, book({**aliases, **of_domains})))
     assert len(set(found)) == len(found)
     for end in found:

@@ -191,3 +191,20 @@ def check(scene: Scene, every: list[Attempt], total: int, per_lane: int) -> None
         if not each.is_fresh:
             free = min(free, max(1, total // 2) - from_file)
         assert hops[each.lane.route] == per_lane or same_user + same_round >= free
+
+
+def test_a_higher_bound_for_each_lane_is_used_at_once_where_some_wait() -> None:
+    scene = Scene()
+    for _ in range(20):
+        scene.add("gmail.example")
+    assert len(scene.running) == PER_LANE
+    scene.places.per_lane = 10
+    scene.end(scene.running[0])
+    assert len(scene.running) == 10
+    scene.places.per_lane = 2
+    while len(scene.running) > 2:
+        scene.end(scene.running[0])
+    scene.end(scene.running[0])
+    assert len(scene.running) == 2
+    scene.end_all()
+    assert len(scene.started) == 20

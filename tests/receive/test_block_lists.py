@@ -12,7 +12,7 @@ LIST = "bl.example"
 TESTED = {f"2.0.0.127.{LIST}": ["A 127.0.0.2"]}
 LISTED = {f"9.0.0.127.{LIST}": ["A 127.0.0.4", 'TXT "Seen sending spam, see https://bl.example/"']}
 THERE = "127.0.0.9"
-ON = {"options": OFF, "dnsbl": (LIST,)}
+ON: dict[str, Any] = {"options": OFF, "dnsbl": (LIST,)}
 
 
 def test_who_is_listed_hears_why_and_can_complain(run: Any, tmp_path: Path) -> None:

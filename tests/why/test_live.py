@@ -4,6 +4,8 @@ import json
 import re
 import smtplib
 import stat
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,14 @@ def abouts(story: dict[str, Any]) -> list[str]:
 
 def history(server: LiveServer) -> list[Path]:
     return list((server.data_dir / "history").iterdir())
+
+
+def until(condition: Callable[[], bool], deadline: float = 20.0) -> None:
+    """Look again and again whether something has come about."""
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def submitted(server: LiveServer, recipient: str = "bob@example.net") -> str:
@@ -107,9 +117,7 @@ def _start_silently(server: LiveServer) -> None:
     wait, server.log.wait_for = server.log.wait_for, lambda *_: None  # type: ignore[method-assign,assignment]
     server.start()
     server.log.wait_for = wait  # type: ignore[method-assign]
-    while server.valija("status").returncode:
-        assert server.process
-        assert server.process.poll() is None
+    until(lambda: server.valija("status").returncode == 0)
 
 
 def test_files_are_the_services_alone_and_gone_with_the_setting() -> None:
@@ -122,9 +130,7 @@ def test_files_are_the_services_alone_and_gone_with_the_setting() -> None:
         assert {(path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) for path in history(server)} == {(owner, 0o600)}
         server.configuration.write_text(server.configuration.read_text() + '\n[history]\nkeep = "0s"\n')
         assert server.valija("reload").returncode == 0
-        while history(server):
-            assert server.process
-            assert server.process.poll() is None
+        until(lambda: not history(server))
         done = server.valija("why", ALICE)
         assert done.returncode == 0, "the queue still has the message"
         done = server.valija("why", "x@example.net")

@@ -6,8 +6,8 @@
     directory.owns("alice@example.org", "sales@example.org")       # True
 
 Accounts and aliases come from their file, with each question anew; what they mean together stands in policy/aliases.
-`is_user` knows mailboxes besides (the system's users), `original` whose return address an address is that forwarding
-made (valija/return_paths). An address whose mail comes to somebody is theirs to send as, unless it is another's mailbox;
+`is_user` knows mailboxes besides (the system's users), `original` whose return address one is that forwarding made
+(valija/return_paths). An address whose mail comes to somebody is theirs to send as, unless it is another's mailbox;
 others are delegated.
 
 Raises what those raise that it asks; that is a transient refusal, never an unknown address.

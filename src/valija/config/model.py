@@ -144,9 +144,7 @@ class Config(msgspec.Struct, frozen=True):
     def router(self) -> Router:
         """Who tells the way of each recipient."""
         mailboxes: Literal["maildir", "lmtp"] = "lmtp" if self.mailbox.lmtp else "maildir"
-        return Router(
-            self.domains, self.relayhost, login=self.relayhost_login, rules=self.routes, mailboxes=mailboxes
-        )
+        return Router(self.domains, self.relayhost, login=self.relayhost_login, rules=self.routes, mailboxes=mailboxes)
 
     @property
     def site(self) -> Site:

@@ -258,9 +258,7 @@ def _smtp(table: Table, folder: Path, trust_fault: Callable[[str], tuple[str, st
     default = SmtpOptions()
     trusted = judged(path(folder), lambda written: trust_fault(written) if written else None)
     return SmtpOptions(
-        tls_security_level=_choose(
-            table, "tls_security_level", LEVELS, default.tls_security_level
-        ),
+        tls_security_level=_choose(table, "tls_security_level", LEVELS, default.tls_security_level),
         mta_sts=table.read("mta_sts", flag, default.mta_sts),
         port=table.read("port", number(1, 65_535), default.port),
         starttls_timeout=table.read("starttls_timeout", duration("0.1s", "1h"), default.starttls_timeout),

@@ -58,7 +58,7 @@ def received_field(
         words = list(_from_words(origin.client_address, origin.helo, origin.tls))
         words += (f"by {hostname}", f"with {origin.protocol or 'SMTP'}", f"id {queue_id}")
     else:
-        words = [f"by {hostname}", f"(local, uid {origin.uid})", f"id {queue_id}"]  # no host sent it, no protocol is told
+        words = [f"by {hostname}", f"(local, uid {origin.uid})", f"id {queue_id}"]  # no host, no protocol
     if len(recipients) == 1:
         words += _for_words(recipients[0])
     if priority:

@@ -69,9 +69,7 @@ class Connector:
                     return other
         return opened
 
-    async def _open_by(
-        self, route: Route, tried: Collection[Target], enter: Enter | None
-    ) -> Session | Failure | None:
+    async def _open_by(self, route: Route, tried: Collection[Target], enter: Enter | None) -> Session | Failure | None:
         way = await find_way(route, self._surroundings, self._options)
         if isinstance(way, Failure):
             return msgspec.structs.replace(way, unreached=not way.permanent)

@@ -40,7 +40,7 @@ class TlsDemands:
         self._ask = ask
         self._found: dict[str, Demand] = {}
         self._sts: tuple[StsPolicy | None, bool] | None = None
-        # What travels whatever a policy says tells nothing about it; such are the reports themselves (RFC 8460 section 3).
+        # What travels whatever a policy says tells nothing of it; such are the reports themselves (RFC 8460 section 3).
         self.is_told = route.lookup_mx and not route.is_relayhost and route.tls_demand != "optional"
 
     async def of(self, target: Target) -> Demand:

@@ -9,9 +9,10 @@ An address is, the first of these that it is:
 1. an alias: its mail goes to each target, and on from there. One that names itself leaves a copy in the mailbox of its
    own address. Circles are left out; what only turns in one exists no more than what leads nowhere;
 2. a mailbox;
-3. of a domain whose alias is `@example.org`: its mail goes to the targets of that. A target `@new.example` keeps the local
-   part, and so makes one domain another name of the other: what exists there exists here;
-4. `postmaster`, a mailbox in every hosted domain (RFC 5321 section 4.5.1), or `abuse`, which is postmaster's (RFC 2142);
+3. of a domain whose alias is `@example.org`: its mail goes to the targets of that. A target `@new.example` keeps the
+   local part, and so makes one domain another name of the other: what exists there exists here;
+4. `postmaster`, a mailbox in every hosted domain (RFC 5321 section 4.5.1), or `abuse`, which is postmaster's
+   (RFC 2142);
 5. none at all.
 
 An alias comes before a mailbox of its address, so that a mailbox can be forwarded; the alias of a whole domain comes

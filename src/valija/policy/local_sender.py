@@ -12,7 +12,7 @@ The rules, first match:
 2. A user has their own name, with any subaddress, in each hosted domain.
 3. What the configuration grants: addresses, or `@domain` for all of a domain.
 4. In a hosted domain an address that is nobody's may be used, unless that is switched off: what programs call
-   themselves (`noreply`, `wordpress`). Accounts, aliases, users of the machine and the roles in RESERVED are not nobody.
+   themselves (`noreply`, `wordpress`). Accounts, aliases, users of the machine and RESERVED roles are not nobody.
 """
 
 from collections.abc import Callable, Mapping

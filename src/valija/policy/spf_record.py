@@ -68,7 +68,8 @@ def parse_record(text: str) -> SpfRecord:
     for written in filter(None, text[6:].split(" ")):
         term = _TERM.fullmatch(written)
         if term is not None:
-            directives.append(_directive(*term.groups(), written))
+            sign, name, rest = term.groups()
+            directives.append(_directive(sign, name, rest, written))
         else:
             _note_modifier(written, modifiers)
     return SpfRecord(tuple(directives), modifiers.get("redirect", ""), modifiers.get("exp", ""))

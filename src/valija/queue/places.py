@@ -28,11 +28,11 @@ from valija.queue.window import Attempt, Lane
 
 
 class Places:
-    """Who runs and who waits."""
+    """Who runs and who waits. `per_lane` may be replaced at any time."""
 
     def __init__(self, total: int, per_lane: int) -> None:
         self._total = total
-        self._per_lane = per_lane
+        self.per_lane = per_lane
         self._running = 0
         self._from_file = 0
         self._line: FairQueue[Attempt] = FairQueue()
@@ -51,7 +51,7 @@ class Places:
 
     def take(self, attempt: Attempt) -> bool:
         """Give an attempt a place if it may have one now. Whoever waits may not, so nobody is passed over."""
-        if attempt.lane.running >= self._per_lane or not self._may_run(attempt):
+        if attempt.lane.running >= self.per_lane or not self._may_run(attempt):
             return False
         self.force(attempt)
         return True
@@ -67,7 +67,7 @@ class Places:
 
     def wait(self, attempt: Attempt) -> None:
         """Have an attempt wait for its turn."""
-        if attempt.lane.running >= self._per_lane:
+        if attempt.lane.running >= self.per_lane:
             _put(self._line_of(attempt.lane), attempt)
         else:
             _put(self._line, attempt)
@@ -87,7 +87,8 @@ class Places:
         """Give a place to whose turn it is; None where nobody who waits may have one."""
         while self._left:
             lane = self._left.popleft()
-            if lane.waiting and lane.running < self._per_lane and (following := self._next_of(lane)) is not None:
+            if lane.waiting and lane.running < self.per_lane and (following := self._next_of(lane)) is not None:
+                self._left.append(lane)  # there may be more places than the one that was left: the bound may be higher
                 return following
         while (following := self._line.take(self._may_run, self._user_may_run)) is not None:
             if self.take(following):

@@ -116,6 +116,10 @@ class Scheduler:
         self._last_time = _FAR_FUTURE  # at the start the clock is not trusted: the file may come from the future
         store.on_change(self._wake_from_outside)
 
+    def limit_destinations(self, jobs: int) -> None:
+        """Have so many jobs to one next hop run at once from now on."""
+        self._places.per_lane = jobs
+
     def new_id(self) -> QueueId:
         """Return an id for a message to submit."""
         return self._store.new_id()

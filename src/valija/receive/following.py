@@ -2,8 +2,8 @@
 
     recipients = follow(directory, domains, envelope.recipients, header, partial(paths.made_for, envelope.reverse_path))
 
-Each address is there once. What came by an alias names it (`given`), for reports and for the copy that leaves. Where the
-end is elsewhere it has a return path (see mail/envelope.Recipient), if the sender needs one.
+Each address is there once. What came by an alias names it (`given`), for reports and for the copy that leaves. Where
+the end is elsewhere it has a return path (see mail/envelope.Recipient), if the sender needs one.
 
 A message that an alias has sent away once, and that comes back to it, is not sent round again: the recipient stays as
 it was given, for the mailbox transport, which fails it as a loop (5.4.6). So a loop ends with one report.

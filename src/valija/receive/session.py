@@ -315,18 +315,14 @@ class Session:
         try:
             examine = None if self.examination is None else partial(self._examine, self.examination)
             origin = self._origin(mail.smtputf8)
-            reply = await accept(
-                self.site, envelope, origin, incoming, examine=examine, spending=self._spending
-            )
+            reply = await accept(self.site, envelope, origin, incoming, examine=examine, spending=self._spending)
         finally:
             self.is_committing = False
             self._drop_transaction()
         self._messages += reply.is_positive
         return self._told(reply)
 
-    async def _examine(
-        self, examination: Examination, envelope: Envelope, content: checks.Candidate
-    ) -> checks.Verdict:
+    async def _examine(self, examination: Examination, envelope: Envelope, content: checks.Candidate) -> checks.Verdict:
         """Have the checks look at a message. A client that leaves meanwhile has no message here: it will come again."""
         self.is_committing = False
         verdict = await examination.on_content(self._client(), envelope, content)

@@ -63,7 +63,5 @@ class StandardChecks:
         )
 
     def _helo(self, options: CheckOptions) -> Offer:
-        ground = HeloGround(
-            self._resolver, self._hostname, refuses=options.helo == "reject", patience=options.timeout
-        )
+        ground = HeloGround(self._resolver, self._hostname, refuses=options.helo == "reject", patience=options.timeout)
         return Offer("helo", lambda client: HeloCheck(ground), Stage.MAIL | Stage.CONTENT)

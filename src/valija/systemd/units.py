@@ -9,8 +9,8 @@ sockets from systemd and has no rights at all; or it starts as root, where PAM o
 its user itself (valija/warden).
 
 The ports where an authority proves names are never among the sockets: there the server listens only while an order
-runs, and a socket of systemd's could not refuse clients meanwhile. They need the right to bind, and so does HTTPS, which
-is not passed on.
+runs, and a socket of systemd's could not refuse clients meanwhile. They need the right to bind, and so does HTTPS,
+which is not passed on.
 """
 
 from collections.abc import Iterable, Mapping
