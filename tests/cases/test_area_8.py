@@ -89,7 +89,7 @@ def test_c102_nothing_but_the_trace_is_invented_on_smtpd(site: Site, content: by
         above = ["received", "dkim-signature"] if site.is_signed(message) else ["received"]
     else:
         message = site.delivered(reply).replace(b"\n", b"\r\n")
-        above = ["return-path", "delivered-to", "received"]
+        above = ["return-path", "delivered-to", "received", "authentication-results"]
     assert names_of(message)[: len(above)] == above
     own = re.search(rb"\r\n(?:[^\t][^\r]*)?" + re.escape(_as_stored(content)) + rb"\Z", message)
     assert own, message

@@ -58,7 +58,7 @@ class World:
         """Guess at alice's password once from each bot; return how often each code was the answer."""
         guesses = [(ALICE, f"{tag} {number}") for number in range(len(BOTS))]
         replies = self.log_in_at_once(BOTS, guesses)
-        assert {reply for reply in replies if not reply.startswith("535")} <= {THROTTLED}
+        assert all(reply.startswith(("535", THROTTLED)) for reply in replies)
         return Counter(reply[:3] for reply in replies)
 
 
@@ -92,7 +92,7 @@ def test_a_spray_is_stopped_and_the_owner_gets_in(world: World) -> None:
 
     at_home = world.log_in_at_once([HOME, NEXT_DOOR] * 8, [(ALICE, SECRETS[ALICE])] * 16)
     assert [reply[:3] for reply in at_home] == ["235"] * 16, "in either worker"
-    assert world.log_in(CAFE) == THROTTLED, "not even looked at, so nobody learns that it is right"
+    assert world.log_in(CAFE).startswith(THROTTLED), "not even looked at, so nobody learns that it is right"
     assert world.log_in(CAFE, BOB).startswith("235")
 
     log = world.server.log.text
@@ -108,14 +108,14 @@ def test_what_was_counted_outlives_a_worker_and_who_is_known_outlives_the_server
         since = world.server.log.mark()
         os.kill(worker, signal.SIGKILL)
         world.server.wait_for_log(r"worker died", since=since)
-    assert world.log_in(CAFE) == THROTTLED
+    assert world.log_in(CAFE).startswith(THROTTLED)
     assert world.log_in(HOME).startswith("235")
 
     world.server.stop()
     with world.network.inside("server"):
         world.server.start()
     world.spray("after the restart")
-    assert world.log_in(CAFE) == THROTTLED
+    assert world.log_in(CAFE).startswith(THROTTLED)
     assert world.log_in(HOME).startswith("235")
 
 
@@ -124,7 +124,7 @@ def test_one_network_at_many_users(world: World) -> None:
     logins = [(f"user{number}@local.example", "123456") for number in range(60)]
     codes = Counter(reply[:3] for reply in world.log_in_at_once([CAFE] * 45, logins[:45]))
     assert 3 * LIMIT <= codes["535"] < 3 * LIMIT + WORKERS
-    assert world.log_in(CAFE) == THROTTLED
+    assert world.log_in(CAFE).startswith(THROTTLED)
     assert world.log_in(CAFE, BOB).startswith("235"), "he has been there before"
     assert world.log_in(HOME).startswith("235")
 

@@ -72,6 +72,27 @@ def keeper_of(folder: Path, options: HistoryOptions) -> Keeper:
     return Keeper(folder, recorder, in_force=lambda: options, workers=1, log=log)
 
 
+async def looked(keeper: Keeper) -> None:
+    """Look once, and wait for what is packed."""
+    sealing = keeper.look()
+    if sealing is not None:
+        await sealing
+
+
+def test_a_keeper_that_ends_ends_what_packs(tmp_path: Path) -> None:
+    (tmp_path / "worker-0-1764037814124.log").write_bytes(LINE * 100)
+
+    async def story() -> None:
+        running = asyncio.create_task(keeper_of(tmp_path, HistoryOptions()).run())
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(story())
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".draft"]
+
+
 def test_a_keeper_packs_and_removes(tmp_path: Path) -> None:
     now = time.time()
     old, fresh = tmp_path / "worker-0-1764037814123.log", tmp_path / "worker-0-1764037814124.log"
@@ -83,7 +104,7 @@ def test_a_keeper_packs_and_removes(tmp_path: Path) -> None:
     draft.write_bytes(b"half")
     os.utime(draft, (now - DAY, now - DAY))
     (tmp_path / "notes.txt").write_text("somebody else's")
-    asyncio.run(keeper_of(tmp_path, HistoryOptions()).look())
+    asyncio.run(looked(keeper_of(tmp_path, HistoryOptions())))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names[0] == "notes.txt"
     assert names[1] == "worker-0-1764037814124.sealed"
@@ -95,5 +116,5 @@ def test_a_keeper_packs_and_removes(tmp_path: Path) -> None:
 
 def test_a_reload_without_history_removes_it(tmp_path: Path) -> None:
     (tmp_path / "worker-0.log").write_bytes(LINE)
-    asyncio.run(keeper_of(tmp_path, HistoryOptions(keep=0)).look())
+    asyncio.run(looked(keeper_of(tmp_path, HistoryOptions(keep=0))))
     assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,10 @@
 """Where mail from outside comes from: what is proven passes, what is forged gets the verdict it deserves."""
 
 import asyncio
+import socket
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -312,6 +314,9 @@ def test_a_client_that_leaves_is_not_waited_for(run: Any, tmp_path: Path) -> Non
             await d.say("EHLO mail.example.org", "MAIL FROM:<bob@example.org>", f"RCPT TO:<{ALICE}>", "DATA")
             d.send(written() + b".\r\n")
             await asyncio.to_thread(dns.wait_for, lambda: dns.asked("_dmarc.example.org") > 0)
+            # A reset: whoever merely says no more may still read the reply.
+            client = cast("socket.socket", d.writer.get_extra_info("socket"))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             d.writer.transport.abort()
             async with asyncio.timeout(10):
                 while r.listener.session_count:

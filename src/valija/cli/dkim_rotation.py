@@ -1,6 +1,5 @@
 """valija dkim rotate, check and activate: a new key is published, seen by the world, and signs only then."""
 
-import asyncio
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +38,8 @@ def add_to(dkim: click.Group) -> None:
     @click.argument("domain", required=False)
     def check(call: Call, domain: str | None) -> None:
         """Ask all name servers of DOMAIN, or of all domains, for the keys' records, and say what is wrong with them."""
+        import asyncio
+
         config = call.enter()
         keys = keys_of(call, config)
         found = asyncio.run(_look_up(config, keys, _domains(keys, domain)))
@@ -55,6 +56,8 @@ def add_to(dkim: click.Group) -> None:
     @click.option("--anyway", is_flag=True, help="Though not all name servers serve it: others refuse its signatures.")
     def activate(call: Call, domain: str | None, selector: str | None, anyway: bool) -> None:
         """Have a new key of DOMAIN sign, if all its name servers serve the record; the one before it is retired."""
+        import asyncio
+
         config = call.enter()
         keys = keys_of(call, config)
         chosen = _to_activate(keys, _domains(keys, domain), selector)

@@ -1,6 +1,5 @@
 """valija tls-report: what other domains will be told about TLS with their servers."""
 
-import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +27,8 @@ def add_to(main: click.Group) -> None:
     @click.option("--send", is_flag=True, help="Have the running server send it now, also where the day is not over.")
     def tls_report(call: Call, domain: str | None, day: str | None, send: bool) -> None:
         """Show what was counted about TLS with the servers of DOMAIN, or of all, and the reports under way."""
+        import asyncio
+
         from valija.cli.server import ask
 
         name, number = _domain(domain), _day(day)

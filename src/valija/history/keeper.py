@@ -1,7 +1,7 @@
 """Keeps the history within its bounds: what is too old or too much goes, what is closed is packed. In the supervisor.
 
     keeper = Keeper(folder, recorder, in_force=lambda: config.history, workers=2, log=log)
-    await keeper.run()
+    await keeper.run()                    # beside all else; what packs is waited for nowhere
 
     plan = planned(files, options, now=now, processes=processes_of(2))      # purely
 
@@ -27,6 +27,8 @@ from valija.logs import Log
 
 LOOK_INTERVAL: Final = 5.0  # seconds
 _SEALING_PATIENCE: Final = 600.0  # seconds: with what CPU is left it may take long
+_LAST_WORDS: Final = 3  # lines of that process
+_MOST_TROUBLES: Final = 10  # told, each of them once
 _DRAFT_AGE: Final = 3600.0  # seconds after which a draft is what a crash left
 
 
@@ -78,18 +80,27 @@ class Keeper:
         self._processes = processes_of(workers)
         self._log = log
         self._troubles: set[str] = set()
+        self._sealing: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                self._log.exception("history not looked after")
-            await asyncio.sleep(LOOK_INTERVAL)
+        try:
+            while True:
+                self._look_and_tell()
+                await asyncio.sleep(LOOK_INTERVAL)
+        finally:
+            if self._sealing is not None:
+                self._sealing.cancel()
+                await asyncio.gather(self._sealing, return_exceptions=True)
 
-    async def look(self) -> None:
-        """Do once what is to be done now."""
+    def _look_and_tell(self) -> None:
+        try:
+            self.look()
+        except Exception:
+            self._log.exception("history not looked after")
+
+    def look(self) -> asyncio.Task[None] | None:
+        """Do once what is to be done now; return the packing that goes on, if any does."""
         options = self._in_force()
         self._recorder.use(options, len(self._processes))
         self._recorder.look()
@@ -101,8 +112,9 @@ class Keeper:
                 path.unlink()
         for orphan in plan.close:
             orphan.path.rename(self._folder / f"{orphan.source}-{int(now * 1000):013}.log")
-        if plan.seals:
-            await self._seal()
+        if plan.seals and (self._sealing is None or self._sealing.done()):
+            self._sealing = asyncio.create_task(self._seal())
+        return self._sealing
 
     def _files(self) -> tuple[list[File], list[tuple[Path, float]]]:
         files, drafts = [], []
@@ -125,6 +137,16 @@ class Keeper:
         return max(0, LEAST_FREE * 2 - found.f_bavail * found.f_frsize)
 
     async def _seal(self) -> None:
+        try:
+            for trouble in await self._troubles_of_sealing():
+                if trouble not in self._troubles and len(self._troubles) < _MOST_TROUBLES:
+                    self._troubles.add(trouble)
+                    self._log.error("history not packed", reason=trouble)
+        except (OSError, TimeoutError) as error:
+            self._log.error("history not packed", reason=f"{type(error).__name__}: {error}")
+
+    async def _troubles_of_sealing(self) -> list[str]:
+        """Have it done by a process of its own; return what it has to say."""
         command = [sys.executable, "-P", "-m", "valija.history.sealing", str(self._folder)]
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -140,10 +162,7 @@ class Keeper:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        for trouble in said.decode("utf-8", "backslashreplace").splitlines()[-3:]:
-            if trouble not in self._troubles and len(self._troubles) < 10:
-                self._troubles.add(trouble)
-                self._log.error("history not packed", reason=trouble)
+        return said.decode("utf-8", "backslashreplace").splitlines()[-_LAST_WORDS:]
 
 
 def processes_of(workers: int) -> tuple[str, ...]:

@@ -48,16 +48,16 @@ def _ehlo_reply(rules: ServerRules, tls_active: bool, mechanisms: tuple[str, ...
         f"LIMITS RCPTMAX={rules.recipient_limit}",
         "DELIVERBY",
     ]
-    if rules.offers_starttls and not tls_active:
-        lines.append("STARTTLS")
-    if rules.takes_logins and tls_active and mechanisms:
-        lines.append("AUTH " + " ".join(mechanisms))
     if tls_active:
         lines.append("REQUIRETLS")
     if rules.takes_logins:
         lines += ("BINARYMIME", "MT-PRIORITY")
     if rules.holds_mail:
         lines.append(_future_release(int(rules.future_release_limit), now))
+    if rules.offers_starttls and not tls_active:
+        lines.append("STARTTLS")
+    if rules.takes_logins and tls_active and mechanisms:
+        lines.append("AUTH " + " ".join(mechanisms))
     return Reply(250, "", "\n".join(lines))
 
 
