@@ -91,9 +91,6 @@ def test_a_quieter_log_has_the_same_history_and_secrets_are_in_neither() -> None
         server.add_user(ALICE, PASSWORD)
         server.stop()
         server.configuration.write_text(server.configuration.read_text() + '\n[log]\nlevel = "error"\n')
-        since = server.log.mark()
-        with pytest.raises(AssertionError, match="ready"):  # which such a log does not say
-            server.log.wait_for("ready", 0.1, since)
         _start_silently(server)
         with smtplib.SMTP(HOST, server.submission, timeout=10) as client:
             client.starttls()

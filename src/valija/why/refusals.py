@@ -213,7 +213,7 @@ def _malformed(event: Event) -> Judgement:
 def _token(event: Event) -> Judgement:
     return Judgement(
         f"The access token was refused: {event.get('reason')}.",
-        "Log in anew in the mail program; see [sasl.oauth] for whose tokens are taken.",
+        "Log in anew in the mail program; see [sasl] for whose tokens are taken.",
     )
 
 
