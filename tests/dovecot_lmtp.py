@@ -1,6 +1,6 @@
 """A real Dovecot that takes mail by LMTP, in a folder of its own: Maildirs, and a quota for who has one.
 
-    with LiveLmtp({"alice@example.org": "", "small@example.org": "1K"}) as dovecot:
+    with LiveLmtp({"alice@example.org": "", "small@example.org": "storage=1K"}) as dovecot:
         server = LiveServer({"mailbox": {"transport": dovecot.transport}})
         dovecot.mailbox("alice@example.org")      # what has arrived, as octets
         dovecot.stop() ; dovecot.start()
@@ -97,7 +97,7 @@ class LiveLmtp:
     def set_users(self, users: Mapping[str, str]) -> None:
         """Have these users from now on."""
         listed = self.folder / "users"
-        rules = {name: f"userdb_quota_rule=*:storage={quota}" if quota else "" for name, quota in users.items()}
+        rules = {name: f"userdb_quota_rule=*:{quota}" if quota else "" for name, quota in users.items()}
         listed.write_text("".join(f"{name}:{{PLAIN}}x:65534:65534::/nonexistent::{rules[name]}\n" for name in users))
         listed.chmod(0o644)
 

@@ -102,10 +102,11 @@ def build_site(config: Config, role: Role, house: Household, checks: Checks = NO
         clock=time.time,
         unique=partial(secrets.token_hex, 16),
         log=house.log,
-        checks=checks,
+        checks=hosting.checked(checks),
         conduct=house.conduct if role in ("submission", "submissions") else None,
         delimiter=config.recipient_delimiter,
         return_path=hosting.return_path,
+        seals=config.forwarding.arc,
     )
     return as_local(site, config.local, house.users) if role == "local" else site
 

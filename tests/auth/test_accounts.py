@@ -162,7 +162,7 @@ def test_life_of_an_alias(accounts: Accounts) -> None:
     assert accounts.aliases() == {"sales@example.org": ("Bob+x@example.net", ALICE, "carol@example.org")}
     assert accounts.exists("SALES+spring@example.org")
     accounts.remove_alias("sales@example.org", [ALICE])
-    assert accounts.expand("sales@example.org") == ("Bob+x@example.net", "carol@example.org")
+    assert accounts.targets("sales@example.org") == ["Bob+x@example.net", "carol@example.org"]
     assert accounts.remove_alias("SALES@example.org") == "sales@example.org"
     assert accounts.aliases() == {}
     assert not accounts.exists("sales@example.org")
@@ -181,38 +181,6 @@ def test_alias_faults(accounts: Accounts) -> None:
     assert accounts.aliases() == {"sales@example.org": (ALICE,)}, "all of a change or nothing"
 
 
-def test_expand(accounts: Accounts) -> None:
-    accounts.add(ALICE, "x")
-    accounts.add_alias("all@example.org", ["team@example.org", BOB])
-    accounts.add_alias("team@example.org", [ALICE, "carol@example.net", "all@example.org"])
-    assert set(accounts.expand("All@example.org")) == {ALICE, "carol@example.net", BOB}
-    assert accounts.expand("Alice+News@example.org") == ("Alice+News@example.org",)
-    assert accounts.expand("nobody@example.org") == ("nobody@example.org",)
-
-
-def test_alias_of_an_accounts_own_address(accounts: Accounts) -> None:
-    accounts.add(ALICE, "x")
-    accounts.add_alias(ALICE, ["alice@example.net"])
-    assert accounts.expand(ALICE) == ("alice@example.net",)
-    accounts.add_alias(ALICE, [ALICE])
-    assert accounts.expand(ALICE) == ("alice@example.net", ALICE)
-
-
-def test_an_address_that_is_reached_twice_is_named_once(accounts: Accounts) -> None:
-    accounts.add_alias("a@example.org", ["b@example.org", "c@example.org"])
-    for middle in ("b@example.org", "c@example.org"):
-        accounts.add_alias(middle, [ALICE])
-    assert accounts.expand("a@example.org") == (ALICE,)
-
-
-def test_a_second_way_to_an_alias_does_not_reach_the_account_behind_it(accounts: Accounts) -> None:
-    accounts.add(BOB, "x")
-    accounts.add_alias(BOB, ["bob@example.net"])
-    accounts.add_alias("a@example.org", [BOB, "b@example.org"])
-    accounts.add_alias("b@example.org", [BOB])
-    assert accounts.expand("a@example.org") == ("bob@example.net",)
-
-
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_alias_that_only_turns_in_a_circle_is_refused(accounts: Accounts, length: int) -> None:
     ring = [f"a{number}@example.org" for number in range(length)]
@@ -223,17 +191,38 @@ def test_alias_that_only_turns_in_a_circle_is_refused(accounts: Accounts, length
     assert ring[-1] not in accounts.aliases()
 
 
-def test_circle_that_came_about_by_a_removal_loses_nothing(accounts: Accounts) -> None:
-    accounts.add_alias("a@example.org", ["b@example.org"])
-    accounts.add_alias("b@example.org", ["a@example.org", "c@example.net"])
-    accounts.remove_alias("b@example.org", ["c@example.net"])
-    assert accounts.expand("a@example.org") == ("a@example.org",)
+@pytest.mark.parametrize("targets", [["@example.org"], ["@example.net"]])
+def test_domains_that_only_name_each_other_are_refused(accounts: Accounts, targets: list[str]) -> None:
+    accounts.add_alias("@example.net", ["@example.com", BOB])
+    accounts.add_alias("@example.com", ["@example.org"])
+    accounts.remove_alias("@example.net", [BOB])
+    with pytest.raises(AccountError, match="back to itself"):
+        accounts.add_alias("@example.org", targets)
 
 
-def test_long_chain_of_aliases(accounts: Accounts) -> None:
-    for number in range(300):
-        accounts.add_alias(f"a{number}@example.org", [f"a{number + 1}@example.org"])
-    assert accounts.expand("a0@example.org") == ("a300@example.org",)
+def test_life_of_the_alias_of_a_domain(accounts: Accounts) -> None:
+    assert accounts.add_alias("@EXAMPLE.org", [BOB, "@B\u00fccher.example"]) == "@example.org"
+    assert accounts.aliases() == {"@example.org": ("@xn--bcher-kva.example", BOB)}
+    assert accounts.targets("@example.org") == ["@xn--bcher-kva.example", BOB]
+    assert not accounts.exists("anybody@example.org"), "that is for auth/hosted to say"
+    accounts.remove_alias("@example.org", ["@b\u00fccher.example"])
+    assert accounts.aliases() == {"@example.org": (BOB,)}
+    with pytest.raises(AccountError, match="whole domain"):
+        accounts.add_alias("sales@example.org", ["@example.net"])
+    with pytest.raises(AccountError, match="no domain"):
+        accounts.add_alias("@", [BOB])
+
+
+def test_another_delimiter(file: Path) -> None:
+    accounts = Accounts(file, delimiter="-")
+    assert accounts.add("alice+x@example.org", "x") == "alice+x@example.org"
+    with pytest.raises(AccountError, match="subaddress"):
+        accounts.add("mary-ann@example.org", "x")
+    assert accounts.exists("alice+x-news@example.org")
+    assert not accounts.exists("alice@example.org")
+    accounts.delimiter = ""
+    assert accounts.add("mary-ann@example.org", "x") == "mary-ann@example.org"
+    assert not accounts.exists("alice+x-news@example.org")
 
 
 def test_aliases_lose_an_account_that_is_removed(accounts: Accounts) -> None:
@@ -243,36 +232,6 @@ def test_aliases_lose_an_account_that_is_removed(accounts: Accounts) -> None:
     assert accounts.remove(ALICE) == ("ceo@example.org", "sales@example.org")
     assert accounts.aliases() == {"sales@example.org": (BOB,)}
     assert not accounts.exists("ceo@example.org"), "refused at RCPT, not lost behind it"
-
-
-# Whose address is it?
-
-
-def test_owns(accounts: Accounts) -> None:
-    for address in (ALICE, BOB):
-        accounts.add(address, "x")
-    accounts.add_alias("sales@example.org", ["team@example.org"])
-    accounts.add_alias("team@example.org", ["Alice+team@example.org"])
-    assert accounts.owns(ALICE, "SALES+x@example.org")
-    assert accounts.owns(ALICE, "Alice+y@example.org")
-    assert not accounts.owns(BOB, "sales@example.org")
-    assert not accounts.owns(ALICE, BOB)
-    assert not accounts.owns(ALICE, "stranger@example.net")
-    assert not accounts.owns(ALICE, "")
-
-
-def test_forwarded_account_stays_its_own(accounts: Accounts) -> None:
-    """Who gets another account's mail may not write in its name."""
-    for address in (ALICE, BOB):
-        accounts.add(address, "x")
-    accounts.add_alias(ALICE, [BOB])
-    assert not accounts.owns(BOB, ALICE)
-    assert accounts.owns(ALICE, ALICE)
-
-
-def test_subaddress_of_a_login_is_no_login(accounts: Accounts) -> None:
-    accounts.add(ALICE, "x")
-    assert not accounts.owns("alice+x@example.org", ALICE)
 
 
 # The file
@@ -290,7 +249,7 @@ def test_changes_of_another_process_count_at_once(file: Path, accounts: Accounts
     process.join(20)
     assert process.exitcode == 0
     assert accounts.exists(ALICE)
-    assert accounts.expand("sales@example.org") == (ALICE,)
+    assert accounts.targets("sales@example.org") == [ALICE]
 
 
 def test_processes_that_make_the_file_at_once(file: Path) -> None:
@@ -512,10 +471,10 @@ def test_what_was_delegated_is_theirs_until_it_is_taken_back(
     accounts.add("alice@example.org", "secret")
     accounts.add("boss@example.org", "secret")
     accounts.allow("Alice@example.org", granted)
-    assert accounts.owns("alice@example.org", address) is allowed
-    assert not accounts.owns("bob@example.org", address)
+    assert accounts.is_allowed("alice@example.org", address) is allowed
+    assert not accounts.is_allowed("bob@example.org", address)
     accounts.disallow("alice@example.org", granted)
-    assert not accounts.owns("alice@example.org", address)
+    assert not accounts.is_allowed("alice@example.org", address)
     accounts.close()
 
 

@@ -1,12 +1,11 @@
-"""Accounts and aliases: who lives here, and which addresses lead to whom.
+"""Accounts and aliases: who lives here, and which addresses lead to others.
 
     accounts = Accounts(data_dir / "accounts.sqlite3")
     accounts.add("alice@example.org", "secret")
     accounts.add_alias("sales@example.org", ["alice@example.org", "bob@example.net"])
     accounts.add_alias("@example.net", ["@example.org"])       # every other address of a domain, its local part kept
     accounts.exists("Sales+spring@example.org")        # True
-    accounts.expand("sales@example.org")               # ("alice@example.org", "bob@example.net")
-    accounts.owns("alice@example.org", "sales@example.org")   # True
+    accounts.targets("sales@example.org")              # ["alice@example.org", "bob@example.net"]
     accounts.allow("alice@example.org", "@example.net")       # she may send as every address of that domain
 
 Each question goes to the file, so that a command's change counts at once in every process. Addresses are kept and
@@ -24,7 +23,6 @@ target elsewhere is an address like any other.
 
 import builtins
 import secrets
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -261,44 +259,9 @@ class Accounts:
         """Whether an address is an account's or an alias's."""
         return bool(self._column(_EXISTS, self._key(address))[0])
 
-    def expand(self, address: str) -> tuple[str, ...]:
-        """Return where mail for an address goes, aliases followed; what is no alias stands for itself, as written."""
-        key = mailbox_key(address)
-        return (self._ends(key) or (address,)) if self.targets(key) else (address,)
-
-    def owns(self, login: str, address: str) -> bool:
-        """Whether an address is the login's own, or an alias's that leads to it, or was delegated to it.
-
-        An alias that leads to several belongs to each of them. Another account's address has to be delegated.
-        """
-        own, key = _login_key(login), mailbox_key(address)
-        if key == own or self.is_allowed(login, address):
-            return True
-        return not self._is_account(key) and any(mailbox_key(end) == own for end in self._ends(key))
-
     def is_account(self, login: str) -> bool:
         """Whether there is an account of that login, in its canonical spelling."""
         return self._is_account(_login_key(login))
-
-    def _ends(self, key: str) -> tuple[str, ...]:
-        """Return where an alias leads in the end: nowhere, if it is none or only turns in a circle."""
-        followed = {key}
-        pending = deque((key, target) for target in self.targets(key))
-        ends: dict[str, None] = {}  # in the order they are come to
-        while pending:
-            source, target = pending.popleft()
-            target_key = mailbox_key(target)
-            if target_key == source:
-                if self._is_account(source):
-                    ends[target] = None  # the alias leaves a copy in the account of its own address
-            elif target_key not in followed:
-                further = self.targets(target_key)
-                if not further:
-                    ends[target] = None
-                    continue
-                followed.add(target_key)
-                pending.extend((target_key, each) for each in further)
-        return tuple(ends)
 
     def targets(self, key: str) -> builtins.list[str]:
         """Return where an alias leads, by the key of its address (mail/address.mailbox_key) or `@domain`."""
@@ -312,7 +275,9 @@ class Accounts:
         start = f"{_ANYBODY}{key}" if key.startswith("@") else key
 
         def is_mailbox(address: str) -> bool:
-            return not address.startswith(_ANYBODY) and (self._key(address) != key or self._is_account(key))
+            if address.startswith(_ANYBODY):
+                return not self.targets(f"@{split(address)[1]}")
+            return self._key(address) != key or self._is_account(key)
 
         return any(ends(start, Book(self.targets, is_mailbox, EVERY_DOMAIN, self.delimiter)))
 

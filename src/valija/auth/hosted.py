@@ -15,9 +15,11 @@ Raises what those raise that it asks; that is a transient refusal, never an unkn
 
 from collections.abc import Callable, Collection, Iterator
 
+import msgspec
+
 from valija.auth.accounts import Accounts
 from valija.mail.address import domain_of, mailbox_key
-from valija.policy.aliases import Book, ends
+from valija.policy.aliases import EVERY_DOMAIN, Book, ends
 from valija.policy.srs import is_return_path
 
 _MOST_RETURNS = 3  # return addresses that stand for one another: more than there can be, but for a fault
@@ -35,7 +37,8 @@ def _no_return(_: str) -> str | None:
 class HostedDirectory:
     """The addresses of the hosted domains, A-labels.
 
-    `may_be_mailbox` is asked last: whether an address that nobody here knows is a mailbox all the same.
+    With `may_be_mailbox` it is others who keep the mailboxes: it tells whether they may have one. `exists` says yes to
+    all that they may be asked about, then; whoever goes on from there has to ask them.
     """
 
     def __init__(
@@ -44,7 +47,7 @@ class HostedDirectory:
         domains: Collection[str],
         *,
         is_user: Callable[[str], bool] = nobody,
-        may_be_mailbox: Callable[[str], bool] = nobody,
+        may_be_mailbox: Callable[[str], bool] | None = None,
         original: Callable[[str], str | None] = _no_return,
     ) -> None:
         self._accounts = accounts
@@ -57,7 +60,11 @@ class HostedDirectory:
 
     def exists(self, address: str) -> bool:
         """Whether an address is a hosted one, and mail for it goes anywhere."""
-        return domain_of(address) in self._domains and next(self._ends(address), None) is not None
+        if domain_of(address) not in self._domains:
+            return False
+        if self._may_be_mailbox is not None and not is_return_path(address):
+            return True
+        return next(self._ends(address), None) is not None
 
     def expand(self, address: str) -> tuple[str, ...]:
         """Return where mail for an address goes, aliases followed; nothing, where there is no such address."""
@@ -73,20 +80,19 @@ class HostedDirectory:
         own = {mailbox_key(mine, separator="") for mine in self._addresses_of(login)}
         if mailbox_key(address, self._delimiter) in own:
             return True
-        if domain_of(address) not in self._domains or self.is_somebodys(address) or is_return_path(address):
+        if self.is_somebodys(address) or is_return_path(address):
             return False
-        return any(mailbox_key(end, self._delimiter) in own for end in ends(address, self._book))
-
-    def is_alias(self, address: str) -> bool:
-        """Whether mail for an address does not stay in a mailbox of that name alone."""
-        return self.expand(address) != (address,)
+        anywhere = msgspec.structs.replace(self._book, domains=EVERY_DOMAIN)  # an alias need not get its mail here
+        return any(mailbox_key(end, self._delimiter) in own for end in ends(address, anywhere))
 
     def is_somebodys(self, address: str) -> bool:
         """Whether an address is an account's, or a user's that the system knows."""
         return self._accounts.is_account(mailbox_key(address, self._delimiter)) or self._is_user(address)
 
     def _is_mailbox(self, address: str) -> bool:
-        return self.is_somebodys(address) or self._may_be_mailbox(address)
+        if self._may_be_mailbox is not None:
+            return self._may_be_mailbox(address)
+        return self.is_somebodys(address)
 
     def _addresses_of(self, login: str) -> list[str]:
         return [login] if "@" in login else [f"{login}@{domain}" for domain in self._domains]

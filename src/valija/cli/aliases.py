@@ -15,14 +15,18 @@ def add_to(main: click.Group) -> None:
     @click.argument("address")
     @click.argument("targets", nargs=-1, required=True, metavar="TARGET...")
     def add(call: Call, address: str, targets: tuple[str, ...]) -> None:
-        """Let mail for ADDRESS go to each TARGET too."""
-        from valija.auth.accounts import canonical_address
-        from valija.cli.dead_ends import refuse_dead_ends
+        """Let mail for ADDRESS go to each TARGET too.
+
+        ADDRESS may be @DOMAIN, for whatever is neither account nor alias there; TARGET may then be @OTHER-DOMAIN, where
+        the same addresses exist.
+        """
+        from valija.auth.accounts import canonical_alias
+        from valija.cli.dead_ends import refuse_dead_ends, residents
 
         config = call.enter()
         with opened_accounts(config) as accounts:
-            address = canonical_address(address)
-            refuse_dead_ends(accounts, config.domains, address, targets)
+            address = canonical_alias(address, accounts.delimiter)
+            refuse_dead_ends(residents(config, accounts), config.domains, address, targets)
             address = accounts.add_alias(address, targets)
             leads_to = accounts.aliases()[address]
         note_if_foreign(call, config, address)
@@ -33,14 +37,14 @@ def add_to(main: click.Group) -> None:
     @click.argument("targets", nargs=-1, metavar="[TARGET...]")
     def remove(call: Call, address: str, targets: tuple[str, ...]) -> None:
         """Remove the alias ADDRESS, or only the named targets of it."""
-        from valija.cli.dead_ends import drop_dead_ends, tell_dead_ends
+        from valija.cli.dead_ends import drop_dead_ends, residents, tell_dead_ends
 
         config = call.enter()
         with opened_accounts(config) as accounts:
             address = accounts.remove_alias(address, targets or None)
             left = accounts.aliases().get(address, ())
             if domain_of(address) in config.domains:  # elsewhere the address may well go on without us
-                for words in tell_dead_ends(accounts, drop_dead_ends(accounts, [address])):
+                for words in tell_dead_ends(accounts, drop_dead_ends(accounts, residents(config, accounts), [address])):
                     call.note(words)
         call.answer({"address": address, "targets": left}, [_line(address, left)])
 
@@ -48,12 +52,12 @@ def add_to(main: click.Group) -> None:
     @click.argument("address", required=False)
     def list_aliases(call: Call, address: str | None) -> None:
         """List the aliases, or the targets of ADDRESS."""
-        from valija.auth.accounts import canonical_address
+        from valija.auth.accounts import canonical_alias
 
         with opened_accounts(call.enter()) as accounts:
             aliases = accounts.aliases()
             if address is not None:
-                address = canonical_address(address)
+                address = canonical_alias(address, accounts.delimiter)
                 if address not in aliases:
                     raise Refusal(f"there is no alias {address}")
                 aliases = {address: aliases[address]}

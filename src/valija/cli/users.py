@@ -50,11 +50,12 @@ def add_to(main: click.Group) -> None:
     @click.argument("address")
     def remove(call: Call, address: str) -> None:
         """Remove the account ADDRESS; mail that it has received stays where it is."""
-        from valija.cli.dead_ends import drop_dead_ends, tell_dead_ends
+        from valija.cli.dead_ends import drop_dead_ends, residents, tell_dead_ends
 
-        with opened_accounts(call.enter()) as accounts:
+        config = call.enter()
+        with opened_accounts(config) as accounts:
             led_here = accounts.remove(address)
-            led_on = drop_dead_ends(accounts, led_here)
+            led_on = drop_dead_ends(accounts, residents(config, accounts), led_here)
             led = list(dict.fromkeys([*led_here, *led_on]))
             lines = [f"{address} is removed", *tell_dead_ends(accounts, led)]
         call.answer({"address": address, "removed": True, "aliases": led}, lines)
@@ -115,7 +116,7 @@ def opened_accounts(config: "Config") -> "Iterator[Accounts]":
     from valija.auth.password import PasswordRefused
 
     try:
-        accounts = Accounts(config.accounts_file)
+        accounts = Accounts(config.accounts_file, delimiter=config.recipient_delimiter)
         with contextlib.closing(accounts):
             yield accounts
     except (AccountError, AccountsUnusable, PasswordRefused) as reason:

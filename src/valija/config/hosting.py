@@ -55,6 +55,7 @@ def read_forwarding(table: Table) -> ForwardingOptions:
     return ForwardingOptions(
         srs=table.read("srs", flag, default.srs),
         srs_domain=table.read("srs_domain", domain, default.srs_domain),
+        arc=table.read("arc", flag, default.arc),
     )
 
 

@@ -63,6 +63,11 @@ class ArcSet(msgspec.Struct, frozen=True):
     signature: Signature
     seal: Seal
 
+    @property
+    def raw(self) -> tuple[bytes, bytes, bytes]:
+        """Its fields, in the order in which they are sealed."""
+        return self.results, self.signature.raw, self.seal.raw
+
 
 class Chain(msgspec.Struct, frozen=True):
     """The sets in order, or what is wrong with them; neither where a message has none."""
@@ -200,14 +205,14 @@ def _seen(each: ArcSet) -> frozenset[str]:
 
 def _sealed_octets(sets: Sequence[ArcSet]) -> bytes:
     """Return what the newest of these sets seals: all of them, itself with an empty b= (section 5.1.1)."""
-    octets = b"".join(
-        _relaxed(each.results) + _relaxed(each.signature.raw) + _relaxed(each.seal.raw) for each in sets[:-1]
-    )
+    below = [raw for each in sets[:-1] for raw in each.raw]
     newest = sets[-1]
     emptied = _EMPTIED.sub(rb"\1", newest.seal.raw.removesuffix(b"\r\n"), count=1) + b"\r\n"
-    return octets + _relaxed(newest.results) + _relaxed(newest.signature.raw) + _relaxed(emptied).removesuffix(b"\r\n")
+    octets = b"".join(map(relaxed_field, (*below, newest.results, newest.signature.raw, emptied)))
+    return octets.removesuffix(b"\r\n")
 
 
-def _relaxed(raw: bytes) -> bytes:
+def relaxed_field(raw: bytes) -> bytes:
+    """Return a field in relaxed form."""
     ((relaxed,),) = relaxed_fields(raw).values()
     return relaxed

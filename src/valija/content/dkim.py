@@ -78,17 +78,21 @@ def _signature(key: DkimKey, listed: list[bytes], signed: bytes, body_hash: byte
         (
             b"DKIM-Signature: ",
             tags.encode("ascii"),
-            b"\th=" + _fold_names(listed) + b";\r\n",
+            b"\th=" + fold_names(listed) + b";\r\n",
             b"\tbh=" + base64.b64encode(body_hash) + b";\r\n\tb=",
         )
     )
     own = relaxed_fields(unsigned + b"\r\n")[b"dkim-signature"][0]
-    value = base64.b64encode(sign_octets(key, signed + own[:-2]))
-    pieces = [value[start : start + _WIDTH] for start in range(0, len(value), _WIDTH)]
-    return unsigned + b"\r\n\t".join(pieces) + b"\r\n"
+    return unsigned + fold_value(base64.b64encode(sign_octets(key, signed + own[:-2]))) + b"\r\n"
 
 
-def _fold_names(listed: list[bytes]) -> bytes:
+def fold_value(value: bytes) -> bytes:
+    """Return a value of base64 in lines, the first of which goes on behind its tag."""
+    return b"\r\n\t".join(value[start : start + _WIDTH] for start in range(0, len(value), _WIDTH))
+
+
+def fold_names(listed: list[bytes]) -> bytes:
+    """Return the value of h= in lines."""
     lines, line = [], b""
     for name in listed:
         if len(line) + len(name) + 1 > _WIDTH:

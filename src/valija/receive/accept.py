@@ -16,13 +16,11 @@ from functools import partial
 import msgspec
 
 from valija.content.authentication_results import without_claims
-from valija.content.dkim import sign
 from valija.content.header import without
 from valija.content.local_addresses import complete_header
 from valija.content.submission import CLAIMS, author_addresses, check_once, fix_up, sender_claims
 from valija.content.tls_required import waives_tls
 from valija.content.trace import check_hops, received_field
-from valija.mail.address import domain_of
 from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.mail.origin import Origin
@@ -33,6 +31,7 @@ from valija.receive.binary import IncomingBinary
 from valija.receive.checks import Candidate, Verdict
 from valija.receive.following import follow
 from valija.receive.incoming import IncomingContent
+from valija.receive.signing import seals, signatures
 from valija.receive.site import Site, Spending
 
 _NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, try again later")
@@ -240,29 +239,15 @@ def _compose(
         recipients=envelope.recipients,
         priority=envelope.priority,
     )
-    signatures = _signatures(site, origin, incoming, header)
+    header = signatures(site, origin, incoming, header) + header
     return_path = partial(site.return_path, envelope.reverse_path)
     recipients = follow(site.directory, site.relay.domains, envelope.recipients, header, return_path)
     if recipients != envelope.recipients:
         envelope = msgspec.structs.replace(envelope, recipients=recipients)
     if not envelope.require_tls and waives_tls(header):  # RFC 8689 section 4.1
         envelope = msgspec.structs.replace(envelope, tls_optional=True)
-    return NewMessage(envelope, incoming.take(trace + signatures + header), origin)
-
-
-def _signatures(site: Site, origin: Origin, incoming: IncomingContent, header: bytes) -> bytes:
-    """Return the DKIM signatures for the domain in From, where it has keys.
-
-    A user's From has been found to be the user's: its domain need not receive mail here. Other clients, whom only
-    their network vouches for, have hosted domains signed alone.
-    """
-    if not incoming.hashes_body:
-        return b""
-    authors = author_addresses(header)
-    domain = domain_of(authors[0]) if isinstance(authors, list) and authors else ""
-    may_sign = bool(origin.login) or domain in site.relay.domains
-    keys = site.signer.for_domain(domain) if domain and may_sign else ()
-    return sign(header, incoming.body_hash(), keys, origin.received_at) if keys else b""
+    sealed = seals(site, origin, incoming, header, recipients) + header
+    return NewMessage(envelope, incoming.take(trace + sealed), origin)
 
 
 def _log_acceptance(site: Site, queue_id: QueueId, message: NewMessage) -> None:

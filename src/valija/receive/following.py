@@ -67,7 +67,7 @@ def _ends(
             end,
             recipient.notify,
             recipient.orcpt,
-            given=given,
+            given=recipient.given or given,
             return_path="" if domain_of(end) in domains else return_path(),
         )
         if end != given

@@ -34,11 +34,13 @@ class ListenerOptions(msgspec.Struct, frozen=True):
 class ForwardingOptions(msgspec.Struct, frozen=True):
     """How mail is sent on that an alias leads elsewhere.
 
-    `srs`: with a reverse-path in `srs_domain`, `""` for the first of the hosted domains (policy/srs).
+    `srs`: with a reverse-path in `srs_domain`, `""` for the first of the hosted domains (policy/srs). `arc`: sealed by
+    the alias's domain, where that has a key (RFC 8617).
     """
 
     srs: bool = True
     srs_domain: str = ""
+    arc: bool = True
 
 
 class LocalOptions(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ from valija.receive import checks
 from valija.receive.accept import accept
 from valija.receive.binary import IncomingBinary
 from valija.receive.examination import Examination
+from valija.receive.following import leaves
 from valija.receive.incoming import IncomingContent
 from valija.receive.session_id import new_session_id
 from valija.receive.site import Site, Spending
@@ -291,12 +292,17 @@ class Session:
         kind = IncomingBinary if self._mail.body == "BINARYMIME" else IncomingContent
         examination = self.examination
         watch = partial(examination.watchers, self._client()) if examination is not None else None
-        self.incoming = kind(self.site.spool, hashes_body=self._may_be_signed(), watch=watch)
+        self.incoming = kind(self.site.spool, hashes_body=self._needs_body_hash(), watch=watch)
         return _GO_ON
 
-    def _may_be_signed(self) -> bool:
-        """Only mail of users and trusted clients is signed, never what an outsider sends in a domain's name."""
-        return self.site.signer.has_any_keys() and (bool(self.login) or self.site.relay.trusts(self.peer.address))
+    def _needs_body_hash(self) -> bool:
+        """Whether the message may be signed, or sealed where it is sent on to others."""
+        site = self.site
+        if not site.signer.has_any_keys():
+            return False
+        if site.signs_for(self.login, self.peer.address):
+            return True
+        return site.seals and leaves(site.directory, site.relay.domains, self._recipients)
 
     def _on_content_chunk(self, event: ContentChunk) -> None:
         assert self.incoming is not None

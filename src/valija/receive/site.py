@@ -101,8 +101,13 @@ class Site:
     conduct: Conduct | None = None  # where users hand mail in
     delimiter: str = "+"
     return_path: Callable[[str], str] = no_return_path
+    seals: bool = False  # what an alias sends on to others
     local_names: LocalNames | None = None  # where programs of this machine come in, which name addresses shortly
     converting: asyncio.Lock = field(default_factory=asyncio.Lock)  # a binary content: it takes much memory
+
+    def signs_for(self, login: str, client_address: str) -> bool:
+        """Whether mail is signed: of users and trusted clients, never what an outsider sends in a domain's name."""
+        return bool(login) or self.relay.trusts(client_address)
 
     @property
     def takes_logins(self) -> bool:
