@@ -27,7 +27,8 @@ ASK_AT: Final = 1024 * 1024  # octets: smaller messages are taken anywhere, and 
 _PIECE: Final = 64 * 1024
 
 _LINE_END: Final = re.compile(rb"\r+\n")
-_HEADER: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*+)*+")
+# The groups are not possessive: Python 3.11 keeps what a failed turn of such a group had read.
+_HEADER: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*)*")
 _BLANK_BEFORE_COLON: Final = re.compile(rb"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
 _MAILBOX_LINE: Final = re.compile(rb">?From [^\n]*\n")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
