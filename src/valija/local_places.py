@@ -28,7 +28,7 @@ _BACKLOG: Final = 1024
 _REMEDY: Final = "start valija as root or by its unit (valija systemd install), or name other places in [local]"
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """What is there is no place for mail; the message says why."""
 
 
@@ -39,12 +39,12 @@ def prepare(options: LocalOptions, account: Account, log: Log) -> None:
             Path(options.socket).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if options.maildrop:
             make_maildrop(Path(options.maildrop), account)
-    except (OSError, _Unusable) as error:
+    except (OSError, Unusable) as error:
         log.warning("programs of this machine can't hand in mail everywhere", reason=str(error), remedy=_REMEDY)
 
 
 def make_maildrop(folder: Path, account: Account) -> None:
-    """Make the folder where programs leave mail, and have it be the server's. Raises OSError, _Unusable."""
+    """Make the folder where programs leave mail, and have it be the server's. Raises OSError, Unusable."""
     folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     # By descriptor, and not through a link, so that what is looked at is what is given away.
@@ -58,7 +58,7 @@ def make_maildrop(folder: Path, account: Account) -> None:
 def _give(folder: Path, opened: int, account: Account) -> None:
     status = os.fstat(opened)
     if status.st_uid not in (account.uid, os.geteuid()):
-        raise _Unusable(f"{folder} belongs to user {status.st_uid}: chown it to the server's user, or remove it")
+        raise Unusable(f"{folder} belongs to user {status.st_uid}: chown it to the server's user, or remove it")
     if stat.S_IMODE(status.st_mode) != MAILDROP_MODE:
         os.fchmod(opened, MAILDROP_MODE)
     if running_as_root() and status.st_uid != account.uid:
@@ -72,21 +72,21 @@ def listen(options: LocalOptions, log: Log) -> socket.socket | None:
     path = Path(options.socket)
     try:
         if _is_served(path):
-            raise _Unusable(f"{path}: another server listens there")
+            raise Unusable(f"{path}: another server listens there")
         return _bind(path)
-    except (OSError, _Unusable) as error:
+    except (OSError, Unusable) as error:
         log.warning("not listening for programs of this machine", reason=str(error), remedy=_REMEDY)
         return None
 
 
 def _is_served(path: Path) -> bool:
-    """Whether a living server listens. Raises _Unusable for what is no socket: it is somebody's."""
+    """Whether a living server listens. Raises Unusable for what is no socket: it is somebody's."""
     try:
         status = path.lstat()
     except FileNotFoundError:
         return False
     if not stat.S_ISSOCK(status.st_mode):
-        raise _Unusable(f"{path} is no socket: move it away")
+        raise Unusable(f"{path} is no socket: move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
@@ -120,5 +120,5 @@ def remove(options: LocalOptions, listening: socket.socket) -> None:
     try:
         if not _is_served(Path(options.socket)):
             Path(options.socket).unlink()
-    except (OSError, _Unusable):
+    except (OSError, Unusable):
         return

@@ -13,7 +13,7 @@ from valija.auth.system_users import SystemUsers
 from valija.content.local_addresses import LocalNames
 from valija.logs import Log
 from valija.policy.local_sender import LocalSenders
-from valija.receive.local import LocalDirectory
+from valija.receive.local import LocalConduct, LocalDirectory
 from valija.receive.maildrop import Maildrop, Report
 from valija.receive.options import ListenerOptions, LocalOptions
 from valija.receive.site import Site
@@ -27,10 +27,13 @@ _NAMES: Final = frozenset({"localhost", "localhost.localdomain"})
 def as_local(site: Site, options: LocalOptions, users: SystemUsers) -> Site:
     """Return a site as it is for programs of this machine."""
     hosted = site.relay.domains
-    senders = LocalSenders(hosted, frozenset(options.trusted_users), options.senders, options.unclaimed_senders)
+    senders = LocalSenders(
+        hosted, frozenset(options.trusted_users), options.senders, options.unclaimed_senders, site.delimiter
+    )
     directory = LocalDirectory(site.directory, senders, lambda name: users.canonical(name) is not None)
     names = LocalNames(site.relay.postmaster_domain, machine_names(site.hostname) - hosted)
-    return replace(site, directory=directory, local_names=names)
+    conduct = LocalConduct(site.conduct) if site.conduct is not None else None
+    return replace(site, directory=directory, local_names=names, conduct=conduct)
 
 
 def machine_names(hostname: str) -> frozenset[str]:

@@ -103,7 +103,7 @@ def build_site(config: Config, role: Role, house: Household, checks: Checks = NO
         unique=partial(secrets.token_hex, 16),
         log=house.log,
         checks=hosting.checked(checks),
-        conduct=house.conduct if role in ("submission", "submissions") else None,
+        conduct=house.conduct if role != "smtpd" else None,
         delimiter=config.recipient_delimiter,
         return_path=hosting.return_path,
         seals=config.forwarding.arc,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.queue.samples import NOW, LogLines, SetClock, message, news
@@ -236,6 +237,19 @@ def test_a_message_on_hold_is_not_claimed(open_store: OpenStore) -> None:
         assert not (await store.list(10))[0].hold
         assert await store.next_due() == NOW + 100
         assert await store.claim(NOW + 100, 10)
+
+    play(open_store, scene)
+
+
+def test_a_message_may_be_put_on_hold_at_once(open_store: OpenStore) -> None:
+    async def scene(store: QueueStore, clock: SetClock) -> None:
+        queue_id = await put(store, msgspec.structs.replace(message("a@x.example", "b@y.example"), on_hold=True))
+        assert not await store.claim(NOW + 1e6, 10)
+        assert await store.next_due() is None
+        assert (await store.list(10))[0].hold
+        assert await store.release_hold(queue_id)
+        (claim,) = await store.claim(NOW + 1e6, 10)
+        assert len(claim.due) == 2
 
     play(open_store, scene)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from tests.deliver.setting import MemoryLog, job_for
@@ -55,6 +56,20 @@ def test_one_message(tmp_path: Path) -> None:
     assert file.name.endswith(".mail\\057odd\\072name")
     [line] = log.of("attempt")
     assert (line["outcome"], line["recipient"], line["tls"]) == ("delivered", ALICE, "none")
+
+
+def test_unwanted_mail_lands_in_a_folder_of_the_mailbox(tmp_path: Path) -> None:
+    job = job_for(ALICE, route=LOCAL)
+    unwanted = msgspec.structs.replace(job, envelope=msgspec.structs.replace(job.envelope, junk=True))
+    for _ in range(2):
+        assert deliver(tmp_path, unwanted)[0].state is State.DELIVERED
+    mailbox = tmp_path / mailbox_folder(ALICE)
+    assert mail_of(tmp_path, ALICE) == []
+    assert len(list((mailbox / ".Junk" / "new").iterdir())) == 2
+    assert (mailbox / ".Junk" / "maildirfolder").read_bytes() == b""  # what makes it a folder of Maildir++
+    assert stat.S_IMODE((mailbox / ".Junk").stat().st_mode) == 0o700
+    assert deliver(tmp_path, job)[0].state is State.DELIVERED
+    assert len(mail_of(tmp_path, ALICE)) == 1
 
 
 def test_modes_are_private(tmp_path: Path) -> None:

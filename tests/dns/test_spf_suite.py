@@ -70,7 +70,7 @@ async def _check(scenario: dict[str, Any], case: dict[str, Any]) -> SpfResult:
     return await check_host(ip_address(case["host"]), address.rpartition("@")[2], sender, resolver, explains=True)
 
 
-@pytest.mark.parametrize(("scenario", "case"), _cases())
+@pytest.mark.parametrize(("scenario", "case"), list(_cases()))
 def test_suite(scenario: dict[str, Any], case: dict[str, Any]) -> None:
     result = asyncio.run(_check(scenario, case))
     allowed = case["result"] if isinstance(case["result"], list) else [case["result"]]

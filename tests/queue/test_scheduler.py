@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.queue.samples import NOW, LogLines, SetClock, deferred, delivered, failed, message, to_domain
@@ -38,6 +39,22 @@ def test_fresh_mail_is_delivered_and_removed() -> None:
         )
         assert job.route == Route("remote", "example.net")
         assert [entry["queue_id"] for entry in stage.logged.of("removed")] == [queue_id]
+
+    play(scene)
+
+
+def test_a_message_on_hold_waits_for_its_release() -> None:
+    async def scene(stage: Stage) -> None:
+        held = await stage.submit(msgspec.structs.replace(message("a@x.example"), on_hold=True))
+        await stage.submit(message("b@y.example"))
+        await stage.agent.until(1)
+        (listed,) = [one for one in await stage.store.list(10) if one.queue_id == held]
+        assert listed.hold
+        assert [job.queue_id for job in stage.agent.jobs] != [held]
+        await stage.store.release_hold(held)
+        stage.scheduler._wake()
+        await stage.agent.until(2)
+        assert stage.agent.jobs[1].queue_id == held
 
     play(scene)
 

@@ -159,3 +159,20 @@ def test_systemd_calls_it_well_protected(tmp_path: Path, variant: str) -> None:
     assert level, done.stdout + done.stderr
     print(variant, level[1])
     assert float(level[1]) <= most, done.stdout
+
+
+def test_local_programs_find_the_server_where_its_unit_lets_it_be() -> None:
+    local = work(socket="/run/valija/sendmail.sock", maildrop="/var/spool/valija/maildrop")
+    told = service(facts(work=local))
+    assert (told["RuntimeDirectory"], told["RuntimeDirectoryMode"]) == (["valija"], ["0755"])
+    assert told["ReadWritePaths"] == ["-/var/spool/valija/maildrop"]
+    elsewhere = service(facts(work=work(socket="/srv/mail/sendmail.sock")))
+    assert elsewhere["ReadWritePaths"] == ["-/srv/mail"]
+    assert "RuntimeDirectory" not in elsewhere
+
+
+def test_whose_program_connects_is_seen_from_within() -> None:
+    """In a user namespace all other users of the machine would be one."""
+    local = work(socket="/run/valija/sendmail.sock")
+    assert "PrivateUsers" not in service(facts(work=local, has_sockets=True))
+    assert service(facts(has_sockets=True))["PrivateUsers"] == ["yes"]

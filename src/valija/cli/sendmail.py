@@ -46,6 +46,8 @@ def add_to(main: click.Group) -> None:
     def sendmail(call: Call, install: bool, prefix: Path, arguments: tuple[str, ...]) -> None:
         """Take a message from a program of this machine, with the flags of sendmail(1)."""
         if install:
+            if arguments:
+                raise click.UsageError("--install takes no flags of sendmail's")
             _install(call, prefix)
         else:
             sys.exit(_run(call, list(arguments)))

@@ -10,6 +10,7 @@ from valija.cli.frame import Call, Refusal, command, group
 
 if TYPE_CHECKING:
     from valija.config import Config
+    from valija.privileges import Account
     from valija.systemd.units import UnitFacts
 
 _FOLDER = Path("/etc/systemd/system")
@@ -45,7 +46,7 @@ def add_to(main: click.Group) -> None:
         for name in _left_over(folder, sockets=sockets):
             call.note(f"{name} is of an earlier installation: systemctl disable --now {name.name} && rm {name}")
         names = [str(folder / name) for name in changed]
-        steps = _next(sockets=sockets)
+        steps = _next(sockets=sockets, is_local=bool(facts.work.socket or facts.work.maildrop))
         call.answer(
             {"written": names, "starts_as_root": list(facts.why_root), "next": steps},
             [*(f"{name} written" for name in names), *([] if names else ["the units are as they should be"]), "next:"]
@@ -53,9 +54,10 @@ def add_to(main: click.Group) -> None:
         )
 
 
-def _next(*, sockets: bool) -> list[str]:
+def _next(*, sockets: bool, is_local: bool) -> list[str]:
     names = "valija.socket valija.service" if sockets else "valija.service"
-    return ["systemctl daemon-reload", f"systemctl enable --now {names}", "systemctl status valija", "valija check"]
+    steps = ["systemctl daemon-reload", f"systemctl enable --now {names}", "systemctl status valija", "valija check"]
+    return [*steps, "valija sendmail --install"] if is_local else steps
 
 
 def _facts(call: Call, *, sockets: bool, is_for_here: bool = True) -> "UnitFacts":
@@ -92,6 +94,17 @@ def _prepare(call: Call, facts: "UnitFacts") -> None:
     if not account.is_root and (reason := unreadable_code(account)):
         call.note(reason)
     prepare_data_dir(Path(facts.work.data_dir), account)
+    if facts.work.maildrop:
+        _make_maildrop(call, Path(facts.work.maildrop), account)
+
+
+def _make_maildrop(call: Call, folder: Path, account: "Account") -> None:
+    from valija.local_places import Unusable, make_maildrop
+
+    try:
+        make_maildrop(folder, account)
+    except (OSError, Unusable) as error:
+        call.note(f"[local] maildrop: {error}")
 
 
 def _write(folder: Path, texts: dict[str, str]) -> list[str]:

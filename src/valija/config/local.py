@@ -11,8 +11,8 @@ from typing import Final
 
 from valija.config.document import Table
 from valija.config.faults import Refused, refuse
-from valija.config.readers import domain, each, flag, judged, path, text, user
-from valija.mail.address import split
+from valija.config.readers import each, flag, judged, path, text, user
+from valija.mail.address import AddressError, normalise_domain, split
 from valija.mail.fault import Fault
 from valija.receive.options import LocalOptions
 from valija.smtp.grammar import PathFault
@@ -65,11 +65,11 @@ def _senders(value: object) -> dict[str, tuple[str, ...]]:
 def _sender(value: object) -> str:
     """Read an address, or `@domain`."""
     written = text(value)
-    if written.startswith("@"):
-        return f"@{domain(written[1:])}"
     try:
+        if written.startswith("@"):
+            return f"@{normalise_domain(written[1:])}"
         found, rest = mail_path(f"<{written}>")
-    except PathFault:
+    except (PathFault, AddressError):
         found, rest = "", ""
     if not found or rest or split(found)[1].startswith("["):
         raise refuse(value, "it is no address", 'write "noreply@example.org", or "@example.org" for all of a domain')

@@ -7,6 +7,7 @@ Raises RecordFault, with what is wrong in words; a revoked key is one of the fau
 """
 
 import base64
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from valija.content.tag_list import TagFault, listed, parse_tags, without_blanks
 
 PublicKey = RSAPublicKey | Ed25519PublicKey
 
+_READ_OFTEN: Final = 256  # keys of domains that mail comes from all day
 _VERSION: Final = "DKIM1"
 _ANY_SERVICE: Final = frozenset(("*", "email"))
 
@@ -50,6 +52,7 @@ def key_tags(text: str) -> dict[str, str] | None:
     return tags if is_meant else None
 
 
+@lru_cache(maxsize=_READ_OFTEN)
 def parse_record(text: str) -> KeyRecord:
     """Return the key in a record. Raises RecordFault."""
     try:

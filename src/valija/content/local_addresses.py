@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from valija.content.addresses import AddressListError, Token, addresses_of, tokens_of
+from valija.content.compose import printable
 from valija.content.header import fields
 from valija.mail.address import split
 
@@ -32,6 +33,7 @@ COMPLETED: Final = frozenset(
 _PLACEHOLDER: Final = "name.invalid"  # lets a name alone be read by the strict reader (RFC 6761 section 6.4)
 _ENDS: Final = frozenset(",;")
 _IN_AN_ADDRESS: Final = frozenset("<@")
+_SPECIALS: Final = frozenset("<>:")
 
 
 class LocalNames(msgspec.Struct, frozen=True):
@@ -121,8 +123,11 @@ def _addresses(tokens: list[Token]) -> Iterator[list[Token]]:
 
 def _address(element: list[Token]) -> Iterator[list[Token]]:
     texts = [token.text for token in element]
-    if "<" in texts:
-        start = texts.index("<") + 1
-        yield element[start : texts.index(">", start) if ">" in texts[start:] else len(texts)]
-    elif element:
-        yield element
+    if "<" not in texts:
+        if element:
+            yield element
+        return
+    start = texts.index("<") + 1
+    if texts[-1] != ">" or not _SPECIALS.isdisjoint((*texts[: start - 1], *texts[start:-1])):
+        raise AddressListError(f"no address: {printable(' '.join(texts), 40)}")
+    yield element[start:-1]

@@ -22,8 +22,6 @@ import msgspec
 
 from valija.mail.address import fold_case, mailbox_key, split
 
-SEPARATOR: Final = "+"
-
 RESERVED: Final = frozenset(
     # who answers for a domain and its machines (RFC 2142), and who would be obeyed
     {"abuse", "admin", "administrator", "hostmaster", "mailer-daemon", "noc", "postmaster", "root", "security"}
@@ -33,13 +31,20 @@ RESERVED: Final = frozenset(
 class LocalSenders(msgspec.Struct, frozen=True):
     """What the decision rests on. `granted` has addresses and `@domain` by user, domains as lower-case A-labels.
 
-    `unclaimed`: whether addresses that are nobody's may be used.
+    `unclaimed`: whether addresses that are nobody's may be used. What stands behind the `delimiter` is a subaddress;
+    with `""` nothing is one.
     """
 
     hosted: frozenset[str]
     trusted: frozenset[str] = frozenset({"root"})
     granted: Mapping[str, tuple[str, ...]] = {}
     unclaimed: bool = True
+    delimiter: str = "+"
+
+    def base_of(self, local: str) -> str:
+        """Return a local part without its subaddress, for comparison."""
+        folded = fold_case(local)
+        return (folded.partition(self.delimiter)[0] or folded) if self.delimiter else folded
 
 
 def may_send_as(user: str, address: str, senders: LocalSenders, is_claimed: Callable[[str], bool]) -> bool:
@@ -52,22 +57,18 @@ def may_send_as(user: str, address: str, senders: LocalSenders, is_claimed: Call
     local, domain = split(address)
     if not local or not domain:
         return False
-    if domain in senders.hosted and _is_own_name(fold_case(local), fold_case(user)):
+    if domain in senders.hosted and fold_case(user) in (fold_case(local), senders.base_of(local)):
         return True
-    if _is_granted(address, senders.granted.get(user, ())):
+    if _is_granted(address, senders.granted.get(user, ()), senders.delimiter):
         return True
-    return senders.unclaimed and domain in senders.hosted and not _is_reserved(local) and not is_claimed(address)
+    if not senders.unclaimed or domain not in senders.hosted or senders.base_of(local) in RESERVED:
+        return False
+    return not is_claimed(address)
 
 
-def _is_own_name(local: str, user: str) -> bool:
-    return bool(user) and (local == user or local.startswith(user + SEPARATOR))
-
-
-def _is_granted(address: str, entries: tuple[str, ...]) -> bool:
+def _is_granted(address: str, entries: tuple[str, ...], delimiter: str) -> bool:
     domain = split(address)[1]
-    key = mailbox_key(address)
-    return any(entry == f"@{domain}" if entry.startswith("@") else mailbox_key(entry) == key for entry in entries)
-
-
-def _is_reserved(local: str) -> bool:
-    return fold_case(local).partition(SEPARATOR)[0] in RESERVED
+    key = mailbox_key(address, delimiter)
+    return any(
+        entry == f"@{domain}" if entry.startswith("@") else mailbox_key(entry, delimiter) == key for entry in entries
+    )

@@ -9,6 +9,7 @@ Raises SpfFault, which is `permerror`, with what is wrong in words.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, Literal
 from urllib.parse import quote
@@ -18,6 +19,7 @@ import msgspec
 Qualifier = Literal["pass", "fail", "softfail", "neutral"]
 Mechanism = Literal["all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"]
 
+_READ_OFTEN: Final = 256  # records of domains that mail comes from all day
 MAX_NAME: Final = 253  # characters of an expanded name (section 7.3)
 
 _QUALIFIERS: Final[dict[str, Qualifier]] = {"": "pass", "+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
@@ -59,6 +61,7 @@ def is_spf(text: str) -> bool:
     return text[:6].lower() == "v=spf1" and text[6:7] in ("", " ")
 
 
+@lru_cache(maxsize=_READ_OFTEN)
 def parse_record(text: str) -> SpfRecord:
     """Return what a record says. Raises SpfFault for the first fault in it, wherever it stands (section 4.6)."""
     if not text.isascii():

@@ -77,7 +77,7 @@ class MemoryStore:
         self._insert(queue_id, message, leased=claim)
 
     def _insert(self, queue_id: QueueId, message: NewMessage, *, leased: bool) -> None:
-        kept = self._messages[queue_id] = _Message(message)
+        kept = self._messages[queue_id] = _Message(message, message.on_hold)
         due = max(message.origin.received_at, message.envelope.hold_until)
         for number, recipient in enumerate(message.envelope.recipients):
             next_hop = self._next_hop(message.envelope, recipient.address)

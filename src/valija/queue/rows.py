@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 LARGEST_BLOCK: Final = 64  # rows per statement
 
-_MESSAGE: Final = "(?, 0, 0, ?, ?, ?, ?)"
-_RECIPIENT: Final = "(?, ?, ?, ?, 0, 0, 0, '')"
+_MESSAGE: Final = "(?, ?, 0, ?, ?, ?, ?)"
+_RECIPIENT: Final = "(?, ?, ?, ?, ?, 0, 0, '')"
 _END_RECIPIENT: Final = "DELETE FROM recipient WHERE message = ? AND number = ?"
 _DEFER_RECIPIENT: Final = """
 UPDATE recipient SET next_attempt = ?, attempts = attempts + 1, warned = ?, last_reply = ?
@@ -84,8 +84,8 @@ class RawMessages(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True, gc=False):
     """A message as it is bound to the statements: its own values, and those of each recipient."""
 
-    message: tuple[int, int, str, bytes, bytes]
-    recipients: tuple[tuple[int, int, str, float], ...]
+    message: tuple[int, bool, int, str, bytes, bytes]
+    recipients: tuple[tuple[int, int, str, float, bool], ...]
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):
@@ -114,11 +114,11 @@ def new_row(number: int, message: NewMessage, next_hop: Callable[[Envelope, str]
     facts = _encode(_Facts(envelope, message.origin))
     recipients = tuple(
         [
-            (number, place, next_hop(envelope, recipient.address), due)
+            (number, place, next_hop(envelope, recipient.address), due, message.on_hold)
             for place, recipient in enumerate(envelope.recipients)
         ]
     )
-    return Row((number, content.size, content.body_file, facts, content.head), recipients)
+    return Row((number, message.on_hold, content.size, content.body_file, facts, content.head), recipients)
 
 
 class Gone(Exception):

@@ -126,6 +126,9 @@ class Scheduler:
 
     async def submit(self, queue_id: QueueId, message: NewMessage) -> None:
         """Queue a message; return when it is durable. Raises QueueFull where there is no room."""
+        if message.on_hold:
+            await self._store.put(queue_id, message, claim=False)
+            return
         release = message.envelope.hold_until
         if release and release > self._clock():
             await self._store.put(queue_id, message, claim=False)

@@ -39,11 +39,12 @@ CRASH_LIMIT: Final = 3
 
 
 class NewMessage(msgspec.Struct, frozen=True, gc=False):
-    """A message to be queued."""
+    """A message to be queued. `on_hold`: it is put there for a human, and not claimed with its `put`."""
 
     envelope: Envelope
     content: Content
     origin: Origin
+    on_hold: bool = False
 
 
 class Due(msgspec.Struct, frozen=True, gc=False):

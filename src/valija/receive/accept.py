@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -97,11 +98,12 @@ async def _accept(
         _log_refusal(site, envelope, origin, header)
         return header
     queue_id = site.queue.new_id()
+    on_hold = False
     if examine is not None:
         examined = await _examined(site, examine, queue_id, envelope, origin, incoming=incoming, header=header)
         if isinstance(examined, Reply):
             return examined
-        envelope, origin, header = examined
+        envelope, origin, header, on_hold = examined
     if spending is not None:
         refusal = spending.take(origin.received_at)
         if refusal is not None and not isinstance(refusal, Reply):
@@ -110,6 +112,8 @@ async def _accept(
             _log_refusal(site, envelope, origin, refusal)
             return refusal
     message = _compose(site, queue_id, envelope, origin, incoming=incoming, header=header)
+    if on_hold:
+        message = msgspec.structs.replace(message, on_hold=True)
     try:
         await site.queue.submit(queue_id, message)
     except QueueFull as full:
@@ -122,6 +126,15 @@ async def _accept(
     return Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
 
 
+class _Passed(NamedTuple):
+    """A message as the checks leave it."""
+
+    envelope: Envelope
+    origin: Origin
+    header: bytes
+    on_hold: bool
+
+
 async def _examined(
     site: Site,
     examine: Examine,
@@ -131,7 +144,7 @@ async def _examined(
     *,
     incoming: IncomingContent,
     header: bytes,
-) -> tuple[Envelope, Origin, bytes] | Reply:
+) -> _Passed | Reply:
     """Return the message as the checks leave it, or the reply that ends it."""
     verdict = await examine(
         envelope,
@@ -139,8 +152,9 @@ async def _examined(
             queue_id, origin.received_at, header, incoming.received_header, incoming.body_size, incoming.read_body
         ),
     )
-    if verdict.findings:
-        origin = msgspec.structs.replace(origin, findings=verdict.findings)
+    findings = verdict.findings + ((("hold", verdict.hold),) if verdict.hold else ())
+    if findings:
+        origin = msgspec.structs.replace(origin, findings=findings)
     if verdict.refusal is not None:
         _log_refusal(site, envelope, origin, verdict.refusal)
         return verdict.refusal
@@ -150,7 +164,7 @@ async def _examined(
         return reply
     if verdict.junk:
         envelope = msgspec.structs.replace(envelope, junk=True)
-    return envelope, origin, header if verdict.header is None else verdict.header
+    return _Passed(envelope, origin, header if verdict.header is None else verdict.header, bool(verdict.hold))
 
 
 def _no_room(site: Site, incoming: IncomingContent) -> Reply:
@@ -190,7 +204,7 @@ def _submitted_header(site: Site, envelope: Envelope, origin: Origin, header: by
     header = claimed
     return fix_up(
         header,
-        user_address=_address_of(login, envelope.reverse_path, site),
+        user_address=_address_of(login, "" if site.local_names is not None else envelope.reverse_path, site),
         hostname=site.hostname,
         now=origin.received_at,
         unique=site.unique(),

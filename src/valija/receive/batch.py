@@ -100,8 +100,10 @@ class _Replay:
             self._header.feed(event.data)
         if isinstance(event, events.ContentEnd):
             return await self._end(event)
-        if isinstance(event, events.ContentRefused | events.Closing):
+        if isinstance(event, events.ContentRefused):
             self._give_up(event.reply)
+        if isinstance(event, events.Closing):  # by a 421 too: it would be so each time
+            self._give_up(event.reply if event.reply.is_permanent else _BROKEN)
         if self._verdict is None:
             return await self._ask(event)
         return None
@@ -128,8 +130,9 @@ class _Replay:
         elif self._verdict is None and len(refusals) == len(self.taken.recipients):
             self._verdict = refusals[0] if refusals else _BROKEN
         if self._verdict is None:
-            return await self._ask(event) or _FAULT
-        if not self._verdict.is_permanent:
+            reply = await self._ask(event) or _FAULT
+            self._verdict = None if reply.is_positive else reply
+        if self._verdict is not None and not self._verdict.is_permanent:
             self._give_up(self._verdict)
         return _GO_ON
 

@@ -38,12 +38,12 @@ class Examination:
 
     def on_mail(self, client: Client, mail: Mail) -> Answer:
         """Return what the checks say to a transaction's beginning, and first to the client itself."""
-        return self._first_refusal(client, self._at_mail(client, mail))
+        return self._first_refusal(client, self._at_mail(client, mail), reverse_path=f"<{mail.reverse_path}>")
 
     def on_rcpt(self, client: Client, mail: Mail, recipient: Recipient) -> Answer:
         """Return what the checks say to a recipient."""
         asked = ((name, partial(check.on_rcpt, client, mail, recipient)) for name, check in self._at(Stage.RCPT))
-        return self._first_refusal(client, asked)
+        return self._first_refusal(client, asked, recipient=recipient.address)
 
     def watchers(self, client: Client, header: bytes) -> list[BodyWatcher]:
         """Return who wants to see the body that is yet to come behind `header`."""
@@ -87,28 +87,33 @@ class Examination:
         for name, check in self._at(Stage.MAIL):
             yield name, partial(check.on_mail, client, mail)
 
-    def _first_refusal(self, client: Client, questions: Iterator[Question]) -> Answer:
+    def _first_refusal(self, client: Client, questions: Iterator[Question], **about: str) -> Answer:
         for name, ask in questions:
             try:
                 answer = ask()
             except Exception:
                 return self._fault(name, client)
             if isinstance(answer, Coroutine):
-                return self._waited_for(name, answer, client, questions)
+                return self._waited_for(name, answer, client, questions, **about)
             if answer is not None:
-                return self._refused(name, client, answer)
+                return self._refused(name, client, answer, **about)
         return None
 
     async def _waited_for(
-        self, name: str, waiting: Coroutine[Any, Any, Reply | None], client: Client, rest: Iterator[Question]
+        self,
+        name: str,
+        waiting: Coroutine[Any, Any, Reply | None],
+        client: Client,
+        rest: Iterator[Question],
+        **about: str,
     ) -> Reply | None:
         try:
             refusal = await waiting
         except Exception:
             return self._fault(name, client)
         if refusal is not None:
-            return self._refused(name, client, refusal)
-        answer = self._first_refusal(client, rest)
+            return self._refused(name, client, refusal, **about)
+        answer = self._first_refusal(client, rest, **about)
         return await answer if isinstance(answer, Coroutine) else answer
 
     async def _judgement(
@@ -127,9 +132,9 @@ class Examination:
             self._fault(name, client)
             return ()
 
-    def _refused(self, name: str, client: Client, reply: Reply) -> Reply:
+    def _refused(self, name: str, client: Client, reply: Reply, **about: str) -> Reply:
         facts = {"client": client.address, "helo": client.helo, "login": client.login, "role": client.role}
-        self._log.info("refused by a check", check=name, **facts, session=client.session, reply=str(reply))
+        self._log.info("refused by a check", check=name, **facts, **about, session=client.session, reply=str(reply))
         return reply
 
     def _fault(self, name: str, client: Client) -> Reply:

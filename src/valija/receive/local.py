@@ -26,7 +26,7 @@ from typing import Final
 import msgspec
 
 from valija.content.local_addresses import LocalNames
-from valija.mail.address import split
+from valija.mail.address import quote, split, unquote
 from valija.mail.envelope import Envelope, Recipient
 from valija.mail.origin import Origin
 from valija.mail.reply import Reply
@@ -36,11 +36,12 @@ from valija.receive.admission import SessionCounter
 from valija.receive.connection import Connection
 from valija.receive.listener import BACKLOG, Listener
 from valija.receive.session import Answer, Peer, Session
-from valija.receive.site import Directory, Site
+from valija.receive.site import Conduct, Directory, Site, Spending
 from valija.smtp.events import Event, Hello, Mail, Rcpt
 
 CONNECTIONS_OF_A_USER: Final = 20  # at once, in each worker; root's are not counted
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: process, user, group
+_HERE: Final = "127.0.0.1"
 _TOO_MANY: Final = Reply(421, "4.7.0", "Too many connections of yours, try again later")
 
 
@@ -82,11 +83,38 @@ class LocalDirectory:
 
     def is_claimed(self, address: str) -> bool:
         """Whether an address is somebody's: a mailbox, an alias, a user of the machine."""
-        return self.exists(address) or self.is_user(split(address)[0].partition("+")[0])
+        return self.exists(address) or self._is_of_a_user(address)
 
     def is_homeless(self, address: str) -> bool:
         """Whether an address is that of a user of the machine who has no mailbox."""
-        return not self.exists(address) and self.is_user(split(address)[0].partition("+")[0])
+        return not self.exists(address) and self._is_of_a_user(address)
+
+    def _is_of_a_user(self, address: str) -> bool:
+        local = split(address)[0]
+        return self.is_user(unquote(local)) or self.is_user(self.senders.base_of(local))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConduct:
+    """Counts what users of the machine send apart from what logins do that are called the same."""
+
+    conduct: Conduct
+
+    def login_refusal(self, login: str) -> Reply | None:
+        """Return why a login may not be used; nobody logs in here."""
+        return self.refusal(login)
+
+    def refusal(self, login: str) -> Reply | None:
+        """Return why a user may not send any more, None where it may."""
+        return self.conduct.refusal(_counted_as(login))
+
+    def begin(self, login: str, client: str) -> Spending:
+        """Begin to count a message. It comes from where all others of the user's have come from."""
+        return self.conduct.begin(_counted_as(login), client or _HERE)
+
+
+def _counted_as(login: str) -> str:
+    return f"uid:{login}"
 
 
 class LocalSession(Session):
@@ -131,7 +159,7 @@ class LocalSession(Session):
     def _envelope(self, mail: Mail) -> Envelope:
         envelope = super()._envelope(mail)
         home = self._names.home
-        if envelope.reverse_path == f"{self.login}@{home}" and self._is_homeless(envelope.reverse_path):
+        if envelope.reverse_path == f"{quote(self.login)}@{home}" and self._is_homeless(envelope.reverse_path):
             # Nobody would read the reports, and a server that asks whether there is such a sender would hear no.
             return msgspec.structs.replace(envelope, reverse_path=f"{POSTMASTER}@{home}")
         return envelope

@@ -11,7 +11,9 @@ them, and they may stand behind recipients. What Sendmail had and nobody needs a
 An argument with a line break is refused wherever it stands: it would become another header field or SMTP command.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 from valija.sendmail.exits import Exit, Failure
@@ -177,19 +179,19 @@ def _verbose(wish: Wish, _: str) -> None:
     wish.verbose = True
 
 
-def _named_file(_: Wish, value: str) -> None:
-    raise Failure(Exit.USAGE, f"no file is named on the command line here: {value[:100]}")
+def _named_file(flag: str, _: Wish, value: str) -> None:
+    raise Failure(Exit.USAGE, f"-{flag} {value[:100]} is refused: no file is named on the command line here")
 
 
-_FLAGS: Final = {
-    "C": _named_file,
+_FLAGS: Final[Mapping[str, Callable[[Wish, str], None]]] = {
+    "C": partial(_named_file, "C"),
     "F": _full_name,
     "I": _aliases,
     "N": _notification,
     "O": _option,
     "R": _returned,
     "V": _envid,
-    "X": _named_file,
+    "X": partial(_named_file, "X"),
     "b": _mode,
     "e": _errors,
     "f": _sender,

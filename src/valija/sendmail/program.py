@@ -13,6 +13,7 @@ import sys
 from typing import BinaryIO, Final, NamedTuple
 
 from valija.content.compose import readable
+from valija.mail.address import quote
 from valija.sendmail import drop, handover
 from valija.sendmail.arguments import Wish, parse
 from valija.sendmail.exits import Exit, Failure, exit_for
@@ -93,7 +94,7 @@ def _user() -> str:
     """Return whom the caller is taken for when nothing else is said; the server asks the kernel."""
     uid = os.geteuid()
     try:
-        return pwd.getpwuid(uid).pw_name
+        return quote(pwd.getpwuid(uid).pw_name)
     except KeyError:
         return f"uid-{uid}"
 

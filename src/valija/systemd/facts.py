@@ -31,6 +31,8 @@ def unit_facts(
         judges_logins=config.sasl.type == "pam",
         paths=(str(program), sys.prefix, str(configuration), *_files(config)),
         writable=(config.tls.acme_webroot,) if config.tls.uses_acme and config.tls.acme_webroot else (),
+        socket=config.local.socket,
+        maildrop=config.local.maildrop,
     )
     return UnitFacts(
         program=str(program),

@@ -55,7 +55,8 @@ class Work(msgspec.Struct, frozen=True):
     """What the server does on this machine, as far as rights depend on it.
 
     `starts_as_root`: it drops its privileges itself; `binds`: it has ports below 1024 to bind. `paths` are what it
-    reads, `writable` what it writes besides `data_dir`.
+    reads, `writable` what it writes besides `data_dir`. `socket` and `maildrop` are where programs of this machine hand
+    mail in, "" for nowhere.
     """
 
     user: str
@@ -65,6 +66,8 @@ class Work(msgspec.Struct, frozen=True):
     binds: bool = True
     paths: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    socket: str = ""
+    maildrop: str = ""
 
 
 def sandbox(work: Work) -> list[Setting]:
@@ -76,9 +79,9 @@ def sandbox(work: Work) -> list[Setting]:
     settings += _ALWAYS
     if not work.starts_as_root:
         settings.append(("SystemCallFilter", "~@privileged"))
-    if not rights:
+    if not rights and not work.socket:  # whose program connects is not to be seen from within
         settings.append(("PrivateUsers", "yes"))
-    elif not work.starts_as_root:
+    if rights and not work.starts_as_root:
         settings.append(("SystemCallFilter", "capset"))  # it gives its rights up once its ports are bound
     return settings
 
@@ -104,14 +107,28 @@ def _folders(work: Work) -> list[Setting]:
         writable.insert(0, work.data_dir)
     if work.judges_logins:
         writable.append(_TALLIES)
+    settings += _local_places(work, writable)
     if writable:
         settings.append(("ReadWritePaths", " ".join(writable)))
-    paths = (*work.paths, work.data_dir, *work.writable)
+    paths = (*work.paths, work.data_dir, *work.writable, work.socket, work.maildrop)
     # Modules of PAM may look into a user's home: for a second factor's secret, for instance.
     looks_into_homes = work.judges_logins or _is_below(_HOMES, paths)
     settings.append(("ProtectHome", "read-only" if looks_into_homes else "yes"))
     settings.append(("PrivateTmp", "no" if _is_below(_TEMPORARY, paths) else "yes"))
     return settings
+
+
+def _local_places(work: Work, writable: list[str]) -> list[Setting]:
+    """Return the settings for what local programs find; what is written there besides is added to `writable`."""
+    if work.maildrop:
+        writable.append(f"-{work.maildrop}")
+    if not work.socket:
+        return []
+    folder = PurePosixPath(work.socket).parent
+    if folder.parent == PurePosixPath("/run"):
+        return [("RuntimeDirectory", folder.name), ("RuntimeDirectoryMode", "0755")]
+    writable.append(f"-{folder}")
+    return []
 
 
 def _is_below(folders: tuple[str, ...], paths: tuple[str, ...]) -> bool:
