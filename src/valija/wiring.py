@@ -223,7 +223,14 @@ class Delivery:
             health=health or Health(),
         )
         self._remote = RemoteAgent(config.smtp, ask, config.hostname, read=spool.read, log=log, memory=memory)
-        maildir = MaildirAgent(config.data_dir / "mail", config.hostname, read=spool.read, log=log, clock=time.time)
+        maildir = MaildirAgent(
+            config.data_dir / "mail",
+            config.hostname,
+            read=spool.read,
+            log=log,
+            clock=time.time,
+            delimiter=config.recipient_delimiter,
+        )
         self._agents: dict[Transport, DeliveryAgent] = {
             "error": RefusingAgent(log),
             "remote": self._remote,

@@ -91,6 +91,11 @@ def test_a_subaddress_and_case_are_the_account(tmp_path: Path) -> None:
     assert [folder.name for folder in (tmp_path / "local.example").iterdir()] == ["alice"]
 
 
+def test_another_delimiter(tmp_path: Path) -> None:
+    assert str(mailbox_folder("Mary-Ann+x@local.example", "-")) == "local.example/mary"
+    assert str(mailbox_folder("Mary-Ann+x@local.example", "")) == "local.example/mary-ann+x"
+
+
 @pytest.mark.parametrize(
     ("local", "name"),
     [

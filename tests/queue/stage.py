@@ -68,6 +68,7 @@ class Stage:
             settings.pop("route", to_domain),
             policy=settings.pop("policy", RetryPolicy()),
             make_report=settings.pop("make_report", report),
+            address_report=settings.pop("address_report", lambda report: report),
             clock=clock,
             random=lambda: 0.5,
             log=self.logged.log,

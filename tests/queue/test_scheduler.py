@@ -14,7 +14,7 @@ from tests.queue.samples import NOW, LogLines, SetClock, deferred, delivered, fa
 from tests.queue.stage import DEADLINE, Agent, Stage, at_work, play
 from valija.content.reported import Reported, ReportKind
 from valija.mail.content import Content
-from valija.mail.envelope import Envelope, Notify
+from valija.mail.envelope import Envelope, Notify, Recipient
 from valija.mail.job import Job, QueueId, Route
 from valija.mail.outcome import Outcome, State
 from valija.policy.retry import RetryPolicy
@@ -109,6 +109,24 @@ def test_a_failure_is_reported_and_the_report_delivered() -> None:
         assert [entry["queue_id"] for entry in stage.logged.of("removed")] == [queue_id, bounce.queue_id]
 
     play(scene, Agent(answer))
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_report_goes_to_whoever_has_its_recipients_mail(is_broken: bool) -> None:
+    def address(report: NewMessage) -> NewMessage:
+        if is_broken:
+            raise OSError("nobody can tell")
+        to = (Recipient("real@example.org", given="alice@example.org"),)
+        return msgspec.structs.replace(report, envelope=msgspec.structs.replace(report.envelope, recipients=to))
+
+    async def scene(stage: Stage) -> None:
+        await stage.submit(message())
+        await stage.until_empty()
+        [recipient] = stage.agent.jobs[1].envelope.recipients
+        assert recipient.address == ("alice@example.org" if is_broken else "real@example.org")
+
+    answer = Agent(lambda job: [failed() if job.envelope.reverse_path else delivered()])
+    play(scene, answer, address_report=address)
 
 
 def test_delivery_into_a_mailbox_is_success_and_to_a_host_is_relayed() -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from valija.admin.check_certificate import check_certificates
 from valija.admin.check_data import check_data
+from valija.admin.check_mailboxes import check_mailboxes
 from valija.admin.check_ports import check_ports, find_running
 from valija.admin.check_relay import Neighbours, check_relay
 from valija.admin.check_sasl import check_sasl
@@ -50,6 +51,7 @@ def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     yield from check_ports(config, running)
     yield from check_certificates(config, now, account if running_as_root() else None)
     yield from check_sasl(config)
+    yield from check_mailboxes(config)
     yield from _dkim(config)
     yield from check_relay(config, Neighbours.of_this_machine())
     yield sending(config)

@@ -1,15 +1,16 @@
 """What `valija check` finds about logins: can the service's user reach who judges them, and what is offered then."""
 
-import os
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
+from valija.admin.asked_as import asked_as
 from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.auth.dovecot_socket import Obstacle, mechanisms_at
 from valija.auth.pam_service import ServiceMissing, find_service, remedy
 from valija.config import Config
-from valija.privileges import PrivilegeError, drop, find_account, running_as_root
+from valija.privileges import PrivilegeError, running_as_root
 
 
 class _Answer(msgspec.Struct):
@@ -48,37 +49,16 @@ def _check_pam(wanted: str) -> Finding:
 
 def _check_dovecot(config: Config) -> Iterator[Finding]:
     try:
-        answer = _as_service_user(config.user, config.sasl.path)
+        said = asked_as(config.user, partial(_ask, config.sasl.path))
     except PrivilegeError:
         return  # said already, of the user
+    answer = msgspec.json.decode(said, type=_Answer)
     if answer.obstacle:
         yield failure("logins", f"Dovecot can't be asked: {answer.obstacle.reason}", answer.obstacle.remedy)
     else:
         yield fine("logins", f"judged by Dovecot at {config.sasl.path}: {', '.join(answer.mechanisms)}")
 
 
-def _ask(path: str) -> _Answer:
+def _ask(path: str) -> bytes:
     found = mechanisms_at(path)
-    return _Answer(obstacle=found) if isinstance(found, Obstacle) else _Answer(found)
-
-
-def _as_service_user(user: str, path: str) -> _Answer:
-    """Have the service's user ask: in a process of its own, where this one is root's. Raises PrivilegeError."""
-    if not running_as_root():
-        return _ask(path)
-    account = find_account(user)
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            drop(account)
-            os.write(writable, msgspec.json.encode(_ask(path)))
-        finally:
-            os._exit(0)
-    os.close(writable)
-    with os.fdopen(readable, "rb") as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    if not said:
-        raise PrivilegeError(f"nothing can be asked as user {user!r}")
-    return msgspec.json.decode(said, type=_Answer)
+    return msgspec.json.encode(_Answer(obstacle=found) if isinstance(found, Obstacle) else _Answer(found))

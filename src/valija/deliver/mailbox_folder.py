@@ -19,9 +19,9 @@ from valija.mail.address import mailbox_key, normalise_domain, split
 _ODD: Final = re.compile(rb"[^a-z0-9_+=.-]|^\.")
 
 
-def mailbox_folder(address: str) -> PurePosixPath:
+def mailbox_folder(address: str, delimiter: str = "+") -> PurePosixPath:
     """Return an address's folder, relative to that of all mail. Raises AddressError for what is no domain."""
-    local, domain = split(mailbox_key(address))
+    local, domain = split(mailbox_key(address, delimiter))
     return PurePosixPath(normalise_domain(domain), encode_local_part(local))
 
 

@@ -45,10 +45,23 @@ Read = Callable[[Content], Iterator[bytes]]
 
 
 class MaildirAgent:
-    """Delivers into the Maildirs below `root`. `hostname` makes file names unique among hosts that share them."""
+    """Delivers into the Maildirs below `root`. `hostname` makes file names unique among hosts that share them.
 
-    def __init__(self, root: Path, hostname: str, *, read: Read, log: Log, clock: Callable[[], float]) -> None:
+    What stands behind the `delimiter` in a local part is a subaddress.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        hostname: str,
+        *,
+        read: Read,
+        log: Log,
+        clock: Callable[[], float],
+        delimiter: str = "+",
+    ) -> None:
         self._root = root
+        self._delimiter = delimiter
         self._host = hostname.replace("/", "\\057").replace(":", "\\072")
         self._read = read
         self._log = log
@@ -75,7 +88,7 @@ class MaildirAgent:
             return _LOOP
         top = return_path_field(job.envelope.reverse_path) + delivered_to_field(address)
         try:
-            folder = self._root / mailbox_folder(address)
+            folder = self._root / mailbox_folder(address, self._delimiter)
             inner = JUNK if job.envelope.junk else ""
             async with self._turn:
                 await asyncio.to_thread(_write_message, folder, inner, self._new_name(), top, self._read(job.content))
