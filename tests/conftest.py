@@ -1,17 +1,21 @@
-"""What all tests share: --soak, skips that count as failures in CI, and real servers to talk to."""
+"""What all tests share: --soak, --proof, skips that count as failures in CI, and real servers to talk to."""
 
 import os
+import platform
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.live import LiveServer, Settings, service_user
 from tests.sink import CatchingSink
+from tests.tally import AREAS, NEVER, PAGE, Count, Tally, page
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests too, and the counted ones for longer")
+    parser.addoption("--proof", action="store_true", help="run the tests that count, and write what they counted")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -19,12 +23,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out("soak", config, items)
     if _nobody_cannot_read_this():
         _leave_out("drops_privileges", config, items)
+    if config.getoption("--proof"):
+        config.hook.pytest_deselected(items=[item for item in items if "tally" not in _fixtures(item)])
+        items[:] = [item for item in items if "tally" in _fixtures(item)]
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.getoption("--proof"):
+        _write_proof(terminalreporter)
     if _nobody_cannot_read_this():
         words = "as the user nobody cannot read this checkout (one below /opt would do)"
         terminalreporter.write_line(f"left out: the tests that drop privileges, {words}")
+
+
+def _write_proof(reporter: pytest.TerminalReporter) -> None:
+    """Write docs/proof.md, if everything that counts has passed."""
+    if reporter.stats.get("failed") or reporter.stats.get("error"):
+        reporter.write_line("docs/proof.md is left as it is: a test failed")
+        return
+    passed: list[pytest.TestReport] = reporter.stats.get("passed", [])
+    counts = [told for report in passed for told in _counts(report)]
+    measured = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    PAGE.write_text(page(counts, measured=measured))
+    reporter.write_line(f"written: {PAGE}")
+
+
+def _counts(report: pytest.TestReport) -> Iterator[Count]:
+    for name, told in report.user_properties:
+        if name == "tally" and isinstance(told, tuple):
+            area, counts = told
+            yield area, report.nodeid, counts
 
 
 def _nobody_cannot_read_this() -> bool:
@@ -76,3 +108,15 @@ def live() -> Iterator[Callable[..., LiveServer]]:
             return servers.enter_context(LiveServer(settings or {}))
 
         yield start
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Tell what this test counted: see tests/tally."""
+
+    def told(area: str, **counts: int) -> None:
+        assert area in AREAS, f"no such area: {area}"
+        assert not any(counts.get(name) for name in NEVER), counts
+        request.node.user_properties.append(("tally", (area, counts)))
+
+    return told

@@ -16,6 +16,7 @@ import pytest
 
 from tests.live import HOST, LiveServer, message
 from tests.sink import CatchingSink
+from tests.tally import Tally
 
 KILLS: Final = 50
 KILLS_SOAK: Final = 500
@@ -81,7 +82,7 @@ def _release_held(server: LiveServer) -> int:
 
 
 @pytest.mark.timeout(1800)
-def test_nothing_accepted_is_lost(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_accepted_is_lost(request: pytest.FixtureRequest, tally: Tally) -> None:
     kills = KILLS_SOAK if request.config.getoption("--soak") else KILLS
     chance = random.Random()
     settings = {"mynetworks": ["127.0.0.1/32"], "workers": 2}
@@ -98,13 +99,19 @@ def test_nothing_accepted_is_lost(request: pytest.FixtureRequest, capsys: pytest
     caught = Counter(recipient for each in sink.caught for recipient in each.recipients)
     lost = missing - queued
     duplicates = sum(caught[recipient] - 1 for recipient in load.accepted if caught[recipient] > 1)
-    with capsys.disabled():
-        print(
-            f"\nkills {kills}: accepted {len(load.accepted)}, delivered {len(set(load.accepted)) - len(missing)}, "
-            f"queued {len(missing & queued)}, held meanwhile {held}, duplicates {duplicates}, lost {len(lost)}"
-        )
     assert len(load.accepted) > kills, "the load was too thin to prove anything"
     assert not lost
+    delivered = len(set(load.accepted)) - len(missing)
+    tally(
+        "crash",
+        kills=kills,
+        accepted=len(load.accepted),
+        delivered=delivered,
+        queued=len(missing & queued),
+        held_meanwhile=held,
+        duplicates=duplicates,
+        lost=len(lost),
+    )
 
 
 def _wait_for_all(sink: CatchingSink, server: LiveServer, accepted: set[str]) -> set[str]:
