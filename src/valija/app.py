@@ -7,7 +7,6 @@ in; what can't change while running (listeners, workers, data_dir, user) is name
 """
 
 import asyncio
-import contextlib
 import gc
 import random
 import resource
@@ -21,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import uvloop
 
 from valija.auth.accounts import Accounts
@@ -36,6 +34,7 @@ from valija.dkim_keys import DkimKeys
 from valija.dkim_rotation import DkimRotation
 from valija.dns.mta_sts import LOOK_INTERVAL
 from valija.examining import Examining
+from valija.fixed_settings import fixed_settings_changed, with_fixed_settings
 from valija.history.recorder import Recorder
 from valija.hosting import Hosting
 from valija.local_serving import build_maildrop
@@ -53,10 +52,11 @@ from valija.receive.admission import SessionTable
 from valija.receive.listener import Listener
 from valija.receive.local import LocalListener
 from valija.receive.maildrop import Maildrop
+from valija.recording import flushed_often, record
+from valija.served_certificates import ServedCertificates
 from valija.sockets import BoundSockets
 from valija.supervisor import STOP_PATIENCE
-from valija.tls.certificates import DIRECT, CertificateFaults
-from valija.tls.clients import ClientAuthorities
+from valija.tls.certificates import CertificateFaults
 from valija.tls.sni import Certificates
 from valija.tls_reporting import TlsReporting
 from valija.tls_reports.options import Wish
@@ -74,7 +74,6 @@ from valija.wiring import (
     set_pace,
 )
 
-FLUSH_INTERVAL: Final = 0.05  # seconds a line of the log may wait
 CERTIFICATE_INTERVAL: Final = 5.0  # seconds between two looks at the certificate's files
 STATUS_INTERVAL: Final = 1.0
 _OLD_BACKEND_STAYS: Final = 300.0  # seconds after a reload that names another one
@@ -118,7 +117,6 @@ class Worker:
     ) -> None:
         self._recorder = recorder
         self._config = ground.config
-        self._certificates = ground.certificates
         self._log = ground.log
         self._buffer = ground.buffer
         self._number = number
@@ -129,8 +127,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._listeners: dict[Role, Listener] = {}
         self._retired: set[asyncio.Task[None]] = set()
-        self._lent = ground.lent
-        self._line = ground.lines[number] if ground.lines else None
+        self._ground = ground
         self._helper: Link | None = None
 
     async def run(self, line: socket.socket) -> int:
@@ -181,8 +178,12 @@ class Worker:
 
     async def _start(self) -> None:
         config, log = self._config, self._log
-        self._helper = Link(self._line, log) if self._line else None
-        await self._refresh()  # the supervisor's certificates may be some seconds old
+        lines, number = self._ground.lines, self._number
+        self._helper = Link(lines[number], log) if lines else None
+        self._served = ServedCertificates(
+            self._ground.certificates, config, log, lent=self._ground.lent, helper=self._helper
+        )
+        await self._served.refresh()  # the supervisor's certificates may be some seconds old
         self._store = SqliteStore.open(
             config.queue_dir, self._number, clock=time.time, log=log, next_hop=self._next_hop
         )
@@ -191,14 +192,7 @@ class Worker:
         self._health = Health()
         self._memory = Memory(connection_share(config))
         self._reporting = TlsReporting(self._number, config, log)
-        self._delivery = Delivery(
-            config,
-            self._store.spool,
-            log,
-            note_tls=self._reporting.note,
-            health=self._health,
-            memory=self._memory,
-        )
+        self._delivery = self._delivery_by(config)
         self._scheduler = Scheduler(
             self._store,
             deliver=self._deliver,
@@ -213,7 +207,6 @@ class Worker:
         self._scheduler.limit_destinations(jobs_to_one(config))
         users = SystemUsers(is_system_user, time.monotonic)
         set_pace(config, self._protection)
-        self._clients = ClientAuthorities(config.sasl.external_ca_file, log)
         backend = await build_backend(config, accounts, users, self._protection, judge=self._helper, log=log)
         self._watching = Watching(self._number, self._conduct, config, self._store, log)
         self._house = Household(
@@ -231,6 +224,16 @@ class Worker:
             await self._listen_locally()
         gc.freeze()  # what stands now lives as long as the process
         gc.set_threshold(50_000, 20, 20)
+
+    def _delivery_by(self, config: Config) -> Delivery:
+        return Delivery(
+            config,
+            self._store.spool,
+            self._log,
+            note_tls=self._reporting.note,
+            health=self._health,
+            memory=self._memory,
+        )
 
     def _watch(self, config: Config) -> None:
         """Have users' conduct watched by what a configuration says."""
@@ -252,9 +255,7 @@ class Worker:
         await listener.serve(self._sockets.get("local", ()))
 
     def _context_for(self, role: Role) -> ssl.SSLContext:
-        """The context for a handshake that begins now: only mail users are asked for a certificate of theirs."""
-        context = self._certificates.context
-        return context if role == "smtpd" else self._clients.asking(context)
+        return self._served.context_for(role)
 
     async def _end(self) -> None:
         """Stop taking mail, let what runs end, and leave the rest in the queue."""
@@ -324,8 +325,8 @@ class Worker:
                 case "tls-report":
                     await self._reporting.ask(Wish(message["domain"], message["day"]))
                 case "certificates":
-                    await self._refresh()
-                    channel.send({"is": "certificates", "sha256": self._certificates.fingerprints()})
+                    await self._served.refresh()
+                    channel.send({"is": "certificates", "sha256": self._served.fingerprints()})
         self._stop.set()  # told to, or the supervisor is gone
 
     async def _reload(self, text: str) -> None:
@@ -341,7 +342,7 @@ class Worker:
         """Swap a new configuration in. Sessions and attempts that run go on under the old one."""
         written = self._parsed(text)
         config = with_fixed_settings(written, self._config)
-        certificates = await self._certificates_of(config)
+        served = await self._served.under(config)
         for setting in fixed_settings_changed(self._config, written):
             self._log.warning("this change needs a restart", setting=setting)
         if config.sasl != self._config.sasl:
@@ -350,18 +351,10 @@ class Worker:
         retired = asyncio.create_task(self._delivery.retire())
         self._retired.add(retired)
         retired.add_done_callback(self._retired.discard)
-        self._config, self._certificates = config, certificates
-        self._clients = ClientAuthorities(config.sasl.external_ca_file, self._log)
+        self._config, self._served = config, served
         self._recorder.use(config.history, config.workers + 1)
         self._memory.use(connection_share(config))
-        self._delivery = Delivery(
-            config,
-            self._store.spool,
-            self._log,
-            note_tls=self._reporting.note,
-            health=self._health,
-            memory=self._memory,
-        )
+        self._delivery = self._delivery_by(config)
         self._reporting.use(config, self._house.signer.for_domain, self._scheduler)
         self._rotation.use(config)
         self._watch(config)
@@ -397,22 +390,6 @@ class Worker:
 
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, close)
 
-    async def _certificates_of(self, config: Config) -> Certificates:
-        """Return the certificates of a configuration; those that have not changed stay."""
-        await self._refresh()
-        if (config.tls, config.hostname) == (self._config.tls, self._config.hostname):
-            return self._certificates
-        files = self._lent or DIRECT
-        certificates = Certificates(config.tls, config.hostname, config.data_dir, self._log, time.time, files=files)
-        certificates.load()
-        return certificates
-
-    async def _refresh(self) -> None:
-        """Take up renewed certificates; what only root may read comes from the root helper."""
-        if self._lent is not None and self._helper is not None:
-            await self._lent.renew(self._helper)
-        self._certificates.refresh()
-
     async def _adopt(self) -> None:
         """Take over what workers left behind that are no longer configured."""
         try:
@@ -439,69 +416,11 @@ class Worker:
             self._recorder.look()
             if loop.time() >= look:
                 look = loop.time() + CERTIFICATE_INTERVAL
-                await self._refresh()
+                await self._served.refresh()
 
     def _counts(self) -> dict[str, int]:
         sessions = sum(listener.session_count for listener in self._listeners.values())
         return {"sessions": sessions, "throttled": self._protection.refused}
-
-
-def fixed_settings_changed(old: Config, new: Config) -> list[str]:
-    """Return the settings that differ and that only a restart can change."""
-    changed = [name for name in ("data_dir", "user", "workers") if getattr(old, name) != getattr(new, name)]
-    changed += ["[log] level"] if old.log.level != new.log.level else []
-    changed += ["[history] keep"] if new.history.is_on and not old.history.is_on and hides_lines(old) else []
-    if new.tls.challenge_listen and new.tls.challenge_listen != old.tls.challenge_listen:
-        changed.append("[tls] acme_challenge")
-    changed += ["[https] listen"] if new.https.listen != old.https.listen else []
-    local = [name for name in ("socket", "maildrop") if getattr(old.local, name) != getattr(new.local, name)]
-    changed += [f"[local] {name}" for name in local]
-    return changed + [
-        f"[{role}] listen" for role, options in new.listeners.items() if options.listen != old.listeners[role].listen
-    ]
-
-
-def with_fixed_settings(new: Config, old: Config) -> Config:
-    """Return a configuration with the settings that only a restart can change left as they are."""
-    listeners = {
-        str(role): msgspec.structs.replace(options, listen=old.listeners[role].listen)
-        for role, options in new.listeners.items()
-    }
-    local = msgspec.structs.replace(new.local, socket=old.local.socket, maildrop=old.local.maildrop)
-    fixed = {"data_dir": old.data_dir, "user": old.user, "workers": old.workers, "log": old.log, "https": old.https}
-    return msgspec.structs.replace(new, **fixed, local=local, **listeners)
-
-
-def hides_lines(config: Config) -> bool:
-    """Whether the log is to have less than the history keeps."""
-    return config.log.level in ("warning", "error")
-
-
-def record(config: Config, source: str, log: Log, buffer: LogBuffer) -> Recorder:
-    """Have what a process logs kept, if a configuration wants it."""
-    recorder = Recorder(config.history_dir, source, complain=lambda why: log.error("history not kept", reason=why))
-    recorder.use(config.history, config.workers + 1)
-    buffer.tell = recorder.write
-    return recorder
-
-
-@contextlib.contextmanager
-def flushed_often(buffer: LogBuffer) -> Iterator[None]:
-    """Have the log's lines written within FLUSH_INTERVAL, and those that are left at the end."""
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle
-
-    def flush() -> None:
-        nonlocal timer
-        buffer.flush()
-        timer = loop.call_later(FLUSH_INTERVAL, flush)
-
-    flush()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        buffer.flush()
 
 
 def _session_limit() -> int:

@@ -21,21 +21,14 @@ from typing import Final
 import msgspec
 
 from valija import local_places
-from valija.app import (
-    CERTIFICATE_INTERVAL,
-    Ground,
-    flushed_often,
-    hides_lines,
-    record,
-    run_worker,
-    with_fixed_settings,
-)
+from valija.app import CERTIFICATE_INTERVAL, Ground, run_worker
 from valija.auth import known_networks
 from valija.auth.database import AccountsUnusable, open_database
 from valija.auth.protection import SharedLogins
 from valija.conduct.shared import SharedConduct
 from valija.config import MACHINE, Config, find, parse, read_text, trust_fault
 from valija.dkim_keys import DkimKeys
+from valija.fixed_settings import with_fixed_settings
 from valija.history.keeper import Keeper
 from valija.https_service import HttpsService
 from valija.logs import Log, LogBuffer, build_log, take_in_libraries
@@ -52,6 +45,7 @@ from valija.privileges import (
 )
 from valija.queue.paths import QueuePaths
 from valija.receive.admission import SessionTable
+from valija.recording import flushed_often, hides_lines, record
 from valija.renewing import Renewing
 from valija.sockets import BoundSockets, PortTaken, bind_all, bind_alone, bind_challenges, close_all
 from valija.supervisor import Supervisor
