@@ -60,7 +60,8 @@ def test_a_file_of_anothers_stays(here: Here, name: str) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("#!/bin/sh\necho postfix\n")
     said = here.refused("sendmail", "--install", "--prefix", str(here.folder / "usr"))
-    assert f"{file} is another program's: move it away, or keep both by: dpkg-divert" in said
+    assert f"{file} is another program's: move it away" in said
+    assert f"dpkg-divert --local --rename --add {file}" in said
     assert file.read_text() == "#!/bin/sh\necho postfix\n"
     assert not any((here.folder / "usr" / other).exists() for other in NAMES if other != name), "nothing is half done"
 
@@ -81,7 +82,23 @@ def test_the_package_that_a_file_is_of_is_named(here: Here, monkeypatch: pytest.
     file.parent.mkdir(parents=True)
     file.write_text("")
     said = here.refused("sendmail", "--install", "--prefix", str(here.folder / "usr"))
-    assert "is the package postfix's: apt remove postfix, or keep both by: dpkg-divert --local --rename" in said
+    assert f"{file} is the package postfix's: apt remove postfix" in said
+
+
+def test_all_that_is_in_the_way_is_named_at_once(here: Here) -> None:
+    files = [here.folder / "usr" / name for name in ("sbin/sendmail", "bin/mailq")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("#!/bin/sh\n")
+    said = here.refused("sendmail", "--install", "--prefix", str(here.folder / "usr"))
+    assert all(f"dpkg-divert --local --rename --add {file}\n" in f"{said}\n" for file in files)
+
+
+def test_a_link_to_the_diverted_name_serves_as_it_is(here: Here) -> None:
+    usr = here.folder / "usr"
+    (usr / "lib").mkdir(parents=True)
+    (usr / "lib/sendmail").symlink_to("../sbin/sendmail")  # Postfix's own, its sendmail moved aside
+    assert install(here) == [str(usr / name) for name in NAMES if name != "lib/sendmail"]
 
 
 @pytest.mark.interop

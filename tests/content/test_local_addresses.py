@@ -43,6 +43,21 @@ def test_only_fields_of_addresses_are_completed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "completed"),
+    [
+        (b"From: root (Cron Daemon)\r\n", b"From: bob@example.org (Cron Daemon)\r\n"),
+        (b'From: "Cron" <root@localhost>\r\n', b'From: "Cron" <bob@example.org>\r\n'),
+        (b"Sender: root\r\n", b"Sender: bob@example.org\r\n"),
+        (b"From: bob\r\n", b"From: bob@example.org\r\n"),
+        (b"From: alice@example.org\r\n", b"From: alice@example.org\r\n"),  # said in full: judged, not changed
+        (b"To: root\r\n", b"To: root@example.org\r\n"),
+    ],
+)
+def test_an_author_named_without_a_domain_is_whoever_may_be_named(written: bytes, completed: bytes) -> None:
+    assert complete_header(written, NAMES, lambda named: "bob@example.org") == completed
+
+
+@pytest.mark.parametrize(
     ("address", "completed"),
     [
         ("root", "root@example.org"),

@@ -94,7 +94,8 @@ def command(
             except _reasons_to_say_no() as reason:
                 raise Refusal(str(reason)) from None
 
-        option = click.Path(path_type=Path, dir_okay=False)
+        # Who may not read it is told so in our words.
+        option = click.Path(path_type=Path, dir_okay=False, readable=False)
         with_config = click.option(
             "-c",
             "--config",

@@ -5,13 +5,15 @@
     /usr/sbin/sendmail     a script of three lines, which knows where the server's socket is
     /usr/lib/sendmail      -> ../sbin/sendmail, as are bin/mailq and bin/newaliases
 
-What is there already and is not valija's stays: it belongs to another mail server, and to its package.
+What is there already and is not valija's stays: it belongs to another mail server, and to its package. A link that
+leads to sbin/sendmail does what it should, whoever's it is.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +33,7 @@ def install(prefix: Path, places: Places, configuration: Path) -> list[str]:
     script = prefix / "sbin" / "sendmail"
     links = [prefix / name for name in _LINKS]
     _check_interpreter()
-    for file in (script, *links):
-        _check_owner(file)
+    _check_owners([script, *links])
     try:
         done = [str(script)] if _write(script, _text(places, configuration)) else []
         return done + [str(link) for link in links if _link(link)]
@@ -70,20 +71,24 @@ def _check_interpreter() -> None:
         raise Refusal(f"every user has to be able to run it: {reason}")
 
 
-def _check_owner(file: Path) -> None:
-    """Refuse to take the place of a file that is not ours."""
-    if not os.path.lexists(file) or _is_ours(file):
-        return
+def _check_owners(files: Sequence[Path]) -> None:
+    """Refuse to take the place of files that are not ours, naming all of them at once."""
+    foreign = [file for file in files if os.path.lexists(file) and not _is_ours(file)]
+    if foreign:
+        diverts = [f"    dpkg-divert --local --rename --add {file}" for file in foreign]
+        raise Refusal("\n".join([*map(_complaint, foreign), "to keep both, move aside what is there:", *diverts]))
+
+
+def _complaint(file: Path) -> str:
     package = _package_of(file)
-    remedy = f"apt remove {package}" if package else "move it away"
-    divert = f"dpkg-divert --local --rename --add {file}"
-    whose = f"the package {package}'s" if package else "another program's"
-    raise Refusal(f"{file} is {whose}: {remedy}, or keep both by: {divert}; then run this again")
+    if package:
+        return f"{file} is the package {package}'s: apt remove {package}, then run this again"
+    return f"{file} is another program's: move it away, then run this again"
 
 
 def _is_ours(file: Path) -> bool:
     if file.is_symlink():
-        return os.readlink(file) == _TARGET and (file.parent / _TARGET).exists() and _is_ours(file.parent / _TARGET)
+        return os.readlink(file) == _TARGET
     try:
         with file.open("rb") as opened:
             return MARK.encode() in opened.read(4096)

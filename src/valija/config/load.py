@@ -53,7 +53,10 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8")
     except OSError as error:
         reason = f"the configuration cannot be read ({error.strerror})"
-        raise _refused(str(path), reason, f"check the path, or name another file with -c or ${VARIABLE}") from None
+        remedy = f"check the path, or name another file with -c or ${VARIABLE}"
+        if isinstance(error, PermissionError):
+            remedy = "call this as root or as the server's user, who may read it"
+        raise _refused(str(path), reason, remedy) from None
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise _refused(str(path), f"line {line}: the text is not UTF-8", "save the file as UTF-8") from None

@@ -11,10 +11,13 @@
 Only what stands where an address stands is touched; display names, comments and folds keep every octet. A value that
 cannot be read as an address list is left as it is: whoever reads it strictly (content/addresses) says what is wrong.
 
+Such programs name an author that they are not: cron writes `From: root (Cron Daemon)` over the output of everybody's
+jobs. A name of no domain says no more than "this machine", so an author that may not be named becomes the one who may.
+
 `mailboxes` forgives what such programs write: empty elements between commas, and names alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -29,6 +32,8 @@ COMPLETED: Final = frozenset(
     | {b"resent-from", b"resent-sender", b"resent-to", b"resent-cc", b"resent-bcc"}
 )
 """The fields whose addresses are completed, in lower case."""
+
+_AUTHORS: Final = frozenset({b"from", b"sender"})
 
 _PLACEHOLDER: Final = "name.invalid"  # lets a name alone be read by the strict reader (RFC 6761 section 6.4)
 _ENDS: Final = frozenset(",;")
@@ -57,23 +62,27 @@ class _Span(NamedTuple):
     text: str
 
 
-def complete_header(header: bytes, names: LocalNames) -> bytes:
-    """Return a header whose addresses all have a domain. Other fields keep every octet."""
-    return b"".join(_completed_field(field.name, field.raw, names) for field in fields(header))
+Writer = Callable[[str], str]
+"""Returns the address that a message is to be from, where its writer named this one without a domain."""
 
 
-def _completed_field(name: bytes, raw: bytes, names: LocalNames) -> bytes:
+def complete_header(header: bytes, names: LocalNames, writer: Writer | None = None) -> bytes:
+    """Return a header whose addresses all have a domain; authors without one as `writer` says. The rest stays."""
+    return b"".join(_completed_field(field.name, field.raw, names, writer) for field in fields(header))
+
+
+def _completed_field(name: bytes, raw: bytes, names: LocalNames, writer: Writer | None) -> bytes:
     if name not in COMPLETED:
         return raw
     start = len(name) + 1
-    return raw[:start] + complete(raw[start:-2], names) + raw[-2:]
+    return raw[:start] + complete(raw[start:-2], names, writer if name in _AUTHORS else None) + raw[-2:]
 
 
-def complete(value: bytes, names: LocalNames) -> bytes:
+def complete(value: bytes, names: LocalNames, writer: Writer | None = None) -> bytes:
     """Return an address list (what follows a field's colon, without the last CRLF) with a domain for each address."""
     text = value.decode("utf-8", "surrogateescape")
     try:
-        spans = [span for words in _addresses(_tokens(text)) for span in _wanted(words, names)]
+        spans = [span for words in _addresses(_tokens(text)) for span in _wanted(words, names, writer)]
     except AddressListError:
         return value
     for span in reversed(spans):
@@ -99,12 +108,12 @@ def _read(words: list[Token]) -> str:
     return address[0] if has_domain else split(address[0])[0]
 
 
-def _wanted(words: list[Token], names: LocalNames) -> Iterator[_Span]:
-    """Yield what has to change in one address: a domain put behind a name, or put in the place of an alias."""
-    if len(words) == 1 and words[0].text not in ("@", ":"):
-        yield _Span(words[0].end, words[0].end, f"@{names.home}")
-    elif len(words) == 3 and words[1].text == "@" and words[2].text.lower() in names.aliases:
-        yield _Span(words[2].start, words[2].end, names.home)
+def _wanted(words: list[Token], names: LocalNames, writer: Writer | None) -> Iterator[_Span]:
+    """Yield what has to change in one address that names no domain, or this machine as such."""
+    is_alone = len(words) == 1 and words[0].text not in ("@", ":")
+    if is_alone or (len(words) == 3 and words[1].text == "@" and words[2].text.lower() in names.aliases):
+        address = f"{words[0].text}@{names.home}"
+        yield _Span(words[0].start, words[-1].end, writer(address) if writer else address)
 
 
 def _addresses(tokens: list[Token]) -> Iterator[list[Token]]:

@@ -131,7 +131,7 @@ _ADVICE: Final = {
         "means.",
     ),
     Trouble.BARRED: Advice(
-        "This server is set up not to send mail there.",
+        "A rule of this server forbids it.",
         "Ask your postmaster, if the words above do not say enough.",
     ),
     Trouble.UNKNOWN: Advice(

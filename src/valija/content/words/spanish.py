@@ -136,7 +136,7 @@ _ADVICE: Final = {
         "el destinatario por otro medio.",
     ),
     Trouble.BARRED: Advice(
-        "Este servidor está configurado para no enviar correo allí.",
+        "Una regla de este servidor lo prohíbe.",
         "Pregunte a su administrador de correo, si las palabras de arriba no bastan.",
     ),
     Trouble.UNKNOWN: Advice(
