@@ -4,6 +4,7 @@ site = as_local(site, config.local, users)
 maildrop = build_maildrop(config.local, site=lambda: site, report=report, lifetime=lambda: 432_000.0, log=log)
 """
 
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from valija.receive.maildrop import Maildrop, Report
 from valija.receive.options import ListenerOptions, LocalOptions
 from valija.receive.site import Site
 
-LISTENING: Final = ListenerOptions(tls_security_level="none", client_connection_count_limit=65_535, greet_pause=0.0)
+LISTENING: Final = ListenerOptions(tls_security_level="none", greet_pause=0.0)
 """How a socket of the file system is listened on; connections are counted by user, not by address."""
 
 _NAMES: Final = frozenset({"localhost", "localhost.localdomain"})
@@ -38,7 +39,8 @@ def as_local(site: Site, options: LocalOptions, users: SystemUsers) -> Site:
 
 def machine_names(hostname: str) -> frozenset[str]:
     """Return the domains that programs put behind a user's name where they know no better."""
-    return _NAMES | {hostname, hostname.partition(".")[0]}
+    names = (hostname, socket.gethostname().lower())
+    return _NAMES | {each for name in names for each in (name, name.partition(".")[0])}
 
 
 def build_maildrop(

@@ -89,7 +89,8 @@ def test_malformed_and_ambiguous(value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", [b"(" * 100_000, b'"' + b"\\" * 100_001, b"a," * 50_000, b"a " * 100_000, b"()" * 90_000]
+    "hostile",
+    [b"(" * 16_000, b'"' + b"\\" * 16_001, b"a," * 8000, b"a " * 8000, b"()" * 8000, b"a@b.example, " * 100_000],
 )
 def test_hostile_values_cost_no_more_than_their_length(hostile: bytes) -> None:
     with pytest.raises(AddressListError):

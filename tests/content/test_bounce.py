@@ -3,6 +3,7 @@
 import os
 import re
 from email import message_from_bytes, policy
+from email.header import decode_header, make_header
 from pathlib import Path
 
 import msgspec
@@ -113,6 +114,13 @@ def test_c091_what_expired_has_its_own_status_and_the_peers_last_words(reply: Re
     assert recipient["diagnostic-code"] == f"smtp; {reply}".strip()
     assert "Delivery time expired after 5 days." in human_words(octets)
     assert "when it was last tried" in human_words(octets)
+
+
+def test_c082_a_reply_of_encoded_words_is_not_decoded_into_lines() -> None:
+    reply = Reply(550, "5.1.1", "=?utf-8?q?x=0D=0AAction=3A_delivered?=")
+    recipient = status_groups(make(failed(reply=reply)))[1]
+    assert recipient["diagnostic-code"] == r"smtp; 550 5.1.1 =\x{3F}utf-8?q?x=0D=0AAction=3A_delivered?="
+    assert str(make_header(decode_header(recipient["diagnostic-code"]))) == recipient["diagnostic-code"]
 
 
 def test_our_own_finding_has_no_remote_mta() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.ports import free_port
 from tests.token_endpoint import CLIENT, TokenEndpoint
-from valija.deliver.credentials import LoginOptions, SecretUnusable, TokenOptions
+from valija.deliver.credentials import LoginOptions, TokenOptions
 from valija.deliver.tokens import PAUSE, NoToken, Tokens
+from valija.secret_file import SecretUnusable
 
 SECRETS = ("refresh-0", CLIENT[1], "access-1")
 

@@ -22,6 +22,7 @@ from tests.acme_stub import AcmeStub
 from tests.fakedns import FakeDns
 from tests.live import HOST, LiveServer, message, service_user, trust_all
 from tests.pebble import MISSING, LivePebble
+from tests.reachable import let_all_in
 from tests.sink import CatchingSink
 from tests.updates import UpdatedDns
 
@@ -107,8 +108,8 @@ def test_a_certificate_that_pebbles_root_vouches_for(pebble: LivePebble, tmp_pat
 
 def test_webroot_of_another_web_server(pebble: LivePebble, tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("www")
-    for folder in (root, *root.parents[:2]):
-        folder.chmod(0o777)
+    let_all_in(root.parent)
+    root.chmod(0o777)
     served = ThreadingHTTPServer((HOST, pebble.http_port), partial(SimpleHTTPRequestHandler, directory=str(root)))
     threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
     try:

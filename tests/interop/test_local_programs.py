@@ -7,12 +7,12 @@ import smtplib
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cost import processor_time
 from tests.live import HOST, VALIJA, as_toml, overlay
 from tests.local_programs import OTHER, LocalServer, own_name, wait_until
 from tests.sink import CatchingSink
@@ -72,6 +72,30 @@ def test_cron_mail_of_a_user_without_a_mailbox_reaches_the_postmaster(server: Lo
     assert mail.endswith("\n\n10%\n100%\nna\u00efve\n")
 
 
+@needs_root
+@pytest.mark.drops_privileges
+def test_cron_speaks_for_root_over_the_output_of_anybodys_job(server: LocalServer) -> None:
+    before = len(server.mails("postmaster@example.org"))
+    text = f"From: root (Cron Daemon)\nTo: {OTHER}\nSubject: Cron <{OTHER}@here> backup\n\ndone\n"
+    done = server.sendmail("-i", "-FCronDaemon", "-B8BITMIME", "-oem", OTHER, text=text, user=OTHER)
+    assert (done.returncode, done.stderr) == (0, "")
+    mail = server.wait_for_mails("postmaster@example.org", before + 1)[-1]
+    assert f"From: {OTHER}@example.org (Cron Daemon)\n" in mail
+
+
+@needs_root
+@pytest.mark.drops_privileges
+@pytest.mark.parametrize("author", [f"{OTHER}@{socket.gethostname()}", "boss@localhost", "boss"])
+def test_an_author_without_a_domain_of_its_own_is_the_user(server: LocalServer, author: str) -> None:
+    before = len(server.mails("alice@example.org"))
+    text = f"From: {author}\nSubject: from mutt\n\nx\n"
+    done = server.sendmail("alice@example.org", text=text, user=OTHER)
+    assert (done.returncode, done.stderr) == (0, "")
+    mail = server.wait_for_mails("alice@example.org", before + 1)[-1]
+    assert f"From: {OTHER}@example.org\n" in mail
+    assert "boss" not in mail
+
+
 def test_php_mail_takes_recipients_from_the_header_and_hides_blind_ones(
     server: LocalServer, outside: CatchingSink
 ) -> None:
@@ -117,7 +141,7 @@ def test_one_wrong_recipient_is_named_and_the_others_get_it(server: LocalServer)
 
 def test_cron_is_told_by_mail_what_could_not_go(server: LocalServer) -> None:
     before = len(server.mails("postmaster@example.org"))
-    done = server.sendmail("-oem", "nobody-of-ours@example.org", text="Subject: lost?\n\nx\n")
+    done = server.sendmail("-oem", "nobody-of-ours", text="Subject: lost?\n\nx\n")
     assert done.returncode == 67
     report = server.wait_for_mails("postmaster@example.org", before + 1)[-1]
     assert "Final-Recipient: rfc822; nobody-of-ours@example.org\n" in report
@@ -210,6 +234,18 @@ def test_git_sends_patches(server: LocalServer, outside: CatchingSink) -> None:
     assert b"\r\n+change\r\n" in caught.content
 
 
+def test_a_lone_dot_ends_the_message_unless_it_is_told_not_to(server: LocalServer, outside: CatchingSink) -> None:
+    assert server.sendmail("-i", "bob@example.net", text="Subject: x\n\none\n.\ntwo\n").returncode == 0
+    assert outside.wait_for(1)[0].content.endswith(b"one\r\n.\r\ntwo\r\n")
+
+
+@needs_root
+def test_root_may_write_in_any_name(server: LocalServer, outside: CatchingSink) -> None:
+    done = server.sendmail("-t", "-fboss@example.org", text="From: alice@example.org\nTo: bob@example.net\n\nx\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert outside.wait_for(1)[0].reverse_path == "boss@example.org"
+
+
 def test_what_is_granted_in_the_configuration_may_be_used(server: LocalServer, outside: CatchingSink) -> None:
     done = server.sendmail("-f", "me@example.net", "bob@example.net", text="From: me@example.net\n\nx\n")
     assert (done.returncode, done.stderr) == (0, "")
@@ -229,8 +265,6 @@ def test_what_is_granted_in_the_configuration_may_be_used(server: LocalServer, o
         (("-f", "root"), "", "root@example.org is not yours"),
         (("-f", "somebody@example.com"), "", "somebody@example.com is not yours"),
         ((), "From: Boss <boss@example.org>\n", "boss@example.org is not yours to use as From"),
-        ((), "From: boss@localhost\n", "boss@example.org is not yours to use as From"),
-        ((), "From: root (Root)\n", "root@example.org is not yours to use as From"),
         ((), f"From: {OTHER}\nFrom: boss@example.org\n", "2 From fields"),
         ((), f"From: {OTHER}, boss@example.org\n", "boss@example.org is not yours"),
         ((), 'From: "boss@example.org" <somebody@example.com>\n', "somebody@example.com is not yours"),
@@ -323,7 +357,7 @@ def test_the_queue_is_not_for_everybody(server: LocalServer) -> None:
     for command in ([str(server.usr / "bin" / "mailq")], [str(server.program), "-q"]):
         done = server.run(command, user=OTHER)
         assert done.returncode == 77
-        assert "only root and the user nobody may look into the queue" in done.stderr
+        assert re.search("only root and (the user nobody|the server's user) may look into the queue", done.stderr)
         assert done.stdout == ""
 
 
@@ -331,12 +365,7 @@ def test_the_queue_is_not_for_everybody(server: LocalServer) -> None:
 
 
 def test_it_is_there_at_once(server: LocalServer) -> None:
-    took = []
-    for _ in range(5):
-        began = time.monotonic()
-        assert server.sendmail("-i", "alice@example.org", text="Subject: quick\n\nx\n").returncode == 0
-        took.append(time.monotonic() - began)
-    assert min(took) < 0.2, took
+    assert processor_time(lambda: server.sendmail("-i", "alice@example.org", text="Subject: quick\n\nx\n")) < 0.15
 
 
 def test_mail_goes_out_in_clear_smtp_as_before(server: LocalServer, outside: CatchingSink) -> None:
@@ -401,6 +430,22 @@ def test_nothing_is_lost_while_the_server_restarts() -> None:
         subjects = [re.findall(r"^Subject: number (\d+)$", mail, re.MULTILINE)[0] for mail in mails]
         assert sorted(map(int, subjects)) == list(range(sent[0]))
         assert not server.left()
+
+
+@needs_root
+@pytest.mark.drops_privileges
+def test_who_puts_links_into_the_maildrop_has_nothing_sent(sink: CatchingSink) -> None:
+    with LocalServer({"smtp": {"relayhost": sink.relayhost}}) as server:
+        secret = server.folder / "secret"
+        secret.write_text("root's own\n")
+        server.stop()
+        assert server.run(["ln", "-s", str(secret), str(server.maildrop / "evil.mail")], user=OTHER).returncode == 0
+        assert server.sendmail("bob@example.net", text="Subject: while it is away\n\nx\n", user=OTHER).returncode == 0
+        server.start()
+        assert f"{OTHER}@example.org" in sink.wait_for(1)[0].field("From")
+        wait_until(lambda: not server.left(), 10, "an empty maildrop")
+        assert len(sink.caught) == 1
+        assert b"root's own" not in sink.caught[0].content
 
 
 def test_without_a_maildrop_the_caller_keeps_the_message() -> None:

@@ -22,6 +22,7 @@ from tests.fakedns import FakeDns
 from tests.https_host import Answer, HttpsHost
 from tests.live import LiveServer, message
 from tests.network import Network
+from tests.reachable import let_all_in
 from tests.sink import CatchingSink, Caught
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(network.MISSING), reason=network.MISSING)]
@@ -93,9 +94,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)  # the service's user reads the authority's certificate
+    let_all_in(tmp_path)  # the service's user reads the authority's certificate
     with ExitStack() as stack:
         yield Lab(tmp_path, stack)
 

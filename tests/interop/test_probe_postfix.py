@@ -15,6 +15,7 @@ from tests.dovecot import MISSING, LiveDovecot
 from tests.interop.postfix import DOMAIN, HOSTNAME, Postfix, need_postfix
 from tests.live import HOST, VALIJA, LiveServer
 from tests.ports import free_port
+from tests.reachable import let_all_in
 
 pytestmark = pytest.mark.interop
 
@@ -161,8 +162,7 @@ def test_valija_is_good_in_everything(live: Callable[..., LiveServer], pki: Pki)
     if os.getuid() == 0:
         for path in (chain, key):
             shutil.chown(path, "nobody")
-        for folder in (pki.folder, *pki.folder.parents[:2]):
-            folder.chmod(folder.stat().st_mode | 0o011)
+        let_all_in(pki.folder)
     files = {"certificate": "files", "cert_file": str(chain), "key_file": str(key)}
     server = live({"mynetworks": ["127.0.0.1/32"], "tls": files})
     server.add_user("alice@example.org", "secret")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,6 +86,10 @@ class Oracle:
         return Answer(Status.FOUND, records[rtype])
 
 
+def no_other_body() -> NoReturn:
+    raise AssertionError("nobody here wants another body")
+
+
 async def examined(resolver: Any, header: bytes, helo: str, reverse_path: str) -> Verdict:
     client = Client("smtpd", "192.0.2.7", 1024, helo)
     check_ = Authentication(Ground(OPTIONS, resolver, "mail.example.net", lambda: 1.0), client)
@@ -96,7 +100,7 @@ async def examined(resolver: Any, header: bytes, helo: str, reverse_path: str) -
     for watcher in check_.on_header(client, header):
         watcher.update(b"body\r\n")
     envelope = Envelope(reverse_path, (Recipient("a@example.net"),))
-    candidate = Candidate(QueueId("q1"), 1.0, header, header, 6, lambda: iter([b"body\r\n"]))
+    candidate = Candidate(QueueId("q1"), 1.0, header, header, 6, lambda: iter([b"body\r\n"]), no_other_body)
     try:
         return await check_.on_content(client, envelope, candidate)
     finally:

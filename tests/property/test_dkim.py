@@ -59,7 +59,13 @@ def test_no_header_raises(header: bytes) -> None:
         verify(each, header, bodies, [record()], NOW)
 
 
-@given(st.lists(tag_texts | st.text(max_size=40), max_size=3))
+# As the DNS is read: octets that are no UTF-8 are surrogates of their own, and there are no others.
+record_texts = (tag_texts | st.text(max_size=40)).map(
+    lambda text: text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape")
+)
+
+
+@given(st.lists(record_texts, max_size=3))
 def test_no_record_raises(texts: list[str]) -> None:
     for text in texts:
         with contextlib.suppress(RecordFault):

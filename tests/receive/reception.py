@@ -21,8 +21,8 @@ from valija.policy.networks import Networks
 from valija.policy.relay import RelayFacts
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
-from valija.receive.admission import SessionTable
 from valija.receive.checks import NO_CHECKS, Checks
+from valija.receive.doorkeeper import Doorkeeper, SharedArrivals
 from valija.receive.listener import Listener
 from valija.receive.options import ListenerOptions
 from valija.receive.site import Site
@@ -227,7 +227,7 @@ async def reception(
     )
     pair = make_self_signed("mail.local.example", time.time())
     context = server_context(pair.chain_pem, pair.key_pem)
-    listener = Listener(site, lambda: context, SessionTable.shared(1).counter(0), session_limit)
+    listener = Listener(site, lambda: context, Doorkeeper(SharedArrivals(1), 0), session_limit)
     (bound,) = bind_all({role: (endpoint,)}, 1)
     await listener.serve(bound[role])
     try:

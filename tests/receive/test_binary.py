@@ -16,7 +16,8 @@ from valija.mail.content import Content
 from valija.mail.reply import Reply
 from valija.queue.spool import Spool
 from valija.receive.binary import IncomingBinary
-from valija.receive.incoming import MEMORY_LIMIT, IncomingContent
+from valija.receive.body import MEMORY_LIMIT
+from valija.receive.incoming import IncomingContent
 
 MINE = "alice@local.example"
 HEAD = b"From: alice@local.example\r\nTo: x@remote.example\r\nMIME-Version: 1.0\r\n"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.receive.reception import Dialogue, Reception, reception
-from valija.receive.admission import SessionTable, network_of
+from valija.receive import listener
+from valija.receive.admission import SessionTable, client_of, network_of
 
 
 async def greeted(r: Reception, source: str = "127.0.0.1") -> Dialogue:
@@ -68,6 +69,96 @@ def test_a_worker_has_so_many_sessions(run: Any, tmp_path: Path) -> None:
             await greeted(r)
             await greeted(r)
             assert (await (await r.connect()).reply()).startswith("421 4.3.2")
+
+    run(story())
+
+
+def test_the_last_sessions_are_kept_for_those_who_are_known(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, session_limit=8, mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            regular = await greeted(r, "127.0.0.3")
+            await regular.say("MAIL FROM:<a@remote.example>", "RCPT TO:<alice@local.example>", "DATA")
+            assert (await regular.say("Subject: x\r\n\r\nhi\r\n.")).startswith("250")
+            await regular.say("QUIT")
+            await regular.until_closed()
+            strangers = [await greeted(r, f"127.0.1.{number}") for number in range(7)]
+            turned_away = await r.connect("127.0.1.99")
+            assert (await turned_away.reply()).startswith("421 4.3.2")
+            await greeted(r, "127.0.0.3")
+            assert (await (await r.connect("127.0.0.9")).reply()).startswith("421 4.3.2"), "now it is full"
+            await strangers[0].say("QUIT")
+            await strangers[0].until_closed()
+            await greeted(r, "127.0.0.9")
+
+    run(story())
+
+
+def test_under_strain_a_silent_stranger_makes_room(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HURRIED", 0.3)
+
+    async def story() -> None:
+        async with reception(tmp_path, session_limit=8, mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            trusted = await greeted(r, "127.0.0.9")
+            strangers = [await greeted(r, f"127.0.1.{number}") for number in range(4)]
+            within = await greeted(r, "127.0.1.50")
+            await within.say("MAIL FROM:<a@remote.example>", "RCPT TO:<alice@local.example>", "DATA")
+            assert (await strangers[0].say("NOOP")).startswith("250"), "not strained: 6 of 8"
+            strangers.append(await greeted(r, "127.0.1.60"))
+            ends = {(await each.reply())[:9] for each in (*strangers, within)}
+            assert ends == {"421 4.4.2"}
+            assert (await trusted.say("NOOP")).startswith("250")
+            await greeted(r, "127.0.1.70")
+
+    run(story())
+
+
+def test_a_drip_of_chunks_does_not_buy_time(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.6) as r:
+            d = await greeted(r)
+            await d.say("MAIL FROM:<a@remote.example>", "RCPT TO:<b@remote.example>")
+            chunks = 0
+            d.send(b"BDAT 1\r\nx")
+            while (reply := await d.reply()).startswith("250") and chunks < 100:
+                chunks += 1
+                await asyncio.sleep(0.02)
+                d.send(b"BDAT 1\r\nx")
+            assert reply.startswith("421 4.4.2")
+            assert 5 < chunks < 80
+
+    run(story())
+
+
+def test_a_client_that_waits_for_us_is_not_late(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.3) as r:
+            r.queue.gate = asyncio.Event()
+            d = await in_data(r)
+            d.send(b"Subject: x\r\n\r\nhi\r\n.\r\n")
+            await r.queue.asked.wait()
+            (connection,) = r.listener._connections
+            deadline = connection.deadline
+            async with asyncio.timeout(10):
+                while connection.deadline == deadline:  # until it would have been too late for a client
+                    await asyncio.sleep(0.01)
+            r.queue.gate.set()
+            assert (await d.reply()).startswith("250 2.0.0")
+
+    run(story())
+
+
+def test_who_is_turned_away_costs_a_line_and_no_session(run: Any, tmp_path: Path) -> None:
+    async def story() -> None:
+        options = {"client_connection_count_limit": 1, "greet_pause": 0.0, "mynetworks": ["127.0.0.9/32"]}
+        async with reception(tmp_path, **options) as r:  # type: ignore[arg-type]
+            await greeted(r)
+            for _ in range(30):
+                turned_away = await r.connect()
+                assert "from 127.0.0.1 at once (at most 1)" in await turned_away.reply()
+                assert await turned_away.until_closed() == b""
+            assert r.listener.session_count == 1
+            assert r.log.count("client turned away") == 1
+            assert r.log.count(" session ") == 0
 
     run(story())
 
@@ -160,6 +251,24 @@ def test_c054_a_handshake_that_fails_costs_one_connection(run: Any, tmp_path: Pa
                 d = Dialogue(*await asyncio.open_connection("127.0.0.1", r.port, ssl=context))
                 assert (await d.reply()).startswith("220")
             assert "ended=" in r.log
+
+    run(story())
+
+
+@pytest.mark.parametrize("role", ["smtpd", "submissions"])
+def test_c054_silence_in_place_of_a_handshake_ends_the_session(
+    run: Any, tmp_path: Path, role: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("valija.receive.connection.HANDSHAKE_TIMEOUT", 0.3)
+
+    async def story() -> None:
+        async with reception(tmp_path, role) as r:
+            d = await r.connect()
+            if role == "smtpd":
+                await d.reply()
+                await d.say("EHLO x", "STARTTLS")
+            assert await d.until_closed() == b""
+            assert 'ended="TLS failed' in r.log
 
     run(story())
 
@@ -292,8 +401,8 @@ def test_one_client_s_pipeline_lets_others_have_their_turn(run: Any, tmp_path: P
             assert (await greedy.say("MAIL FROM:<a@remote.example>")).startswith("250")
             greedy.send(b"RCPT TO:<b@remote.example>\r\n" * 30_000)
             assert (await other.say("NOOP")).startswith("250")
-            (connection,) = (each for each in r.listener._connections if each.session._recipients)
-            assert len(connection.session._recipients) < 1000, "the other was heard before the greedy one was through"
+            (transaction,) = filter(None, (each.session._transaction for each in r.listener._connections))
+            assert len(transaction.recipients) < 1000, "the other was heard before the greedy one was through"
 
     run(story())
 
@@ -301,7 +410,7 @@ def test_one_client_s_pipeline_lets_others_have_their_turn(run: Any, tmp_path: P
 def test_counts_hold_over_all_workers_and_ghosts_are_wiped() -> None:
     table = SessionTable.shared(2)
     first, second = table.counter(0), table.counter(1)
-    assert [first.enter("192.0.2.1"), second.enter("192.0.2.1"), first.enter("::ffff:192.0.2.1")] == [1, 2, 3]
+    assert [first.enter("192.0.2.1"), second.enter("192.0.2.1"), first.enter("192.0.2.1")] == [1, 2, 3]
     assert first.enter("192.0.2.2") == 1
     first.leave("192.0.2.1")
     assert second.enter("192.0.2.1") == 3
@@ -309,7 +418,10 @@ def test_counts_hold_over_all_workers_and_ghosts_are_wiped() -> None:
     assert second.enter("192.0.2.1") == 3
 
 
-def test_an_ipv6_client_is_its_network() -> None:
-    assert network_of("2001:db8::1") == network_of("2001:db8::2:3%eth0") == "2001:db8::/64"
-    assert network_of("2001:db8:0:1::1") != network_of("2001:db8::1")
-    assert network_of("") == ""
+def test_what_is_one_client_and_one_network() -> None:
+    assert client_of("192.0.2.1") == client_of("::ffff:192.0.2.1") == "192.0.2.1"
+    assert network_of("192.0.2.1") == network_of("::ffff:192.0.2.200") == "192.0.2.0/24"
+    assert client_of("2001:db8::1") == client_of("2001:db8::2:3%eth0") == "2001:db8::/64"
+    assert client_of("2001:db8:0:1::1") != client_of("2001:db8::1")
+    assert network_of("2001:db8:0:1::1") == network_of("2001:db8::1") == "2001:db8::/48"
+    assert client_of("") == network_of("") == ""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.receive.reception import Dialogue, Reception, reception
 from valija.queue.store import QueueFull
-from valija.receive import session
+from valija.receive import login, session
 
 OUTSIDER = {"mynetworks": ["127.0.0.9/32"], "greet_pause": 0.0}
 
@@ -38,7 +38,7 @@ async def send(d: Dialogue, content: str, sender: str = "alice@local.example", *
 
 
 def test_logins(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "AUTH_PATIENCE", 0.2)
+    monkeypatch.setattr(login, "PATIENCE", 0.2)
 
     async def story() -> None:
         async with reception(tmp_path, "submission") as r:

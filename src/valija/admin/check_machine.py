@@ -3,8 +3,8 @@
     for finding in check_machine(config, now=time.time()):
         print(finding)
 
-Other topics have a module each: check_data, check_system, check_ports, check_certificate, check_sasl, check_relay,
-check_sending. Nothing is written, and nobody is asked but the running server and Dovecot.
+Other topics have a module each: check_data, check_system, check_ports, check_certificate, check_sasl, check_rspamd,
+check_relay, check_sending. Nothing is written, and nobody is asked but the running server, Dovecot, rspamd and filters.
 """
 
 import os
@@ -16,8 +16,10 @@ from typing import Final
 from valija.admin.check_certificate import check_certificates
 from valija.admin.check_data import check_data
 from valija.admin.check_mailboxes import check_mailboxes
+from valija.admin.check_milters import check_milters
 from valija.admin.check_ports import check_ports, find_running
 from valija.admin.check_relay import Neighbours, check_relay
+from valija.admin.check_rspamd import check_rspamd
 from valija.admin.check_sasl import check_sasl
 from valija.admin.check_sending import check_logins, sending
 from valija.admin.check_system import check_clock, check_limits, descriptors_of
@@ -52,6 +54,8 @@ def check_machine(config: Config, *, now: float) -> Iterator[Finding]:
     yield from check_certificates(config, now, account if running_as_root() else None)
     yield from check_sasl(config)
     yield from check_mailboxes(config)
+    yield from check_milters(config)
+    yield from check_rspamd(config)
     yield from _dkim(config)
     yield from check_relay(config, Neighbours.of_this_machine())
     yield sending(config)

@@ -13,7 +13,7 @@ from typing import Final
 from valija.admin.check_host import addresses_of
 from valija.admin.findings import Finding, failure, fine, unknown, warning
 from valija.config import Config
-from valija.deliver.credentials import LoginOptions, SecretUnusable, read_secret
+from valija.deliver.credentials import LoginOptions
 from valija.dns.resolver import Resolver
 from valija.policy.networks import parse_address
 from valija.policy.next_hop import NextHop
@@ -22,6 +22,7 @@ from valija.policy.tls import tls_wish
 from valija.policy.tls_ladders import TlsSecurityLevel
 from valija.policy.tls_rules import TlsRules
 from valija.privileges import Account, first_barred
+from valija.secret_file import SecretUnusable, read_secret
 
 _ENCRYPTED: Final[Mapping[TlsSecurityLevel, str]] = {
     "none": "never encrypted",

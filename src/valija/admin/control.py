@@ -25,6 +25,7 @@ from typing import Final
 import msgspec
 
 from valija.logs import Log
+from valija.mail.unreadable import UNREADABLE
 
 SOCKET_NAME: Final = "control.sock"  # in data_dir
 MAX_LINE: Final = 1 << 20  # octets of a request or an answer
@@ -88,7 +89,7 @@ class ControlServer:
     async def _answer(self, line: bytes) -> Answer:
         try:
             request = msgspec.json.decode(line, type=Request)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             return Answer(False, error=f"not a request: {error}")
         handler = self._handlers.get(request.command)
         if handler is None:
@@ -112,7 +113,7 @@ def request(path: Path, command: str, *, timeout: float = 10.0, **arguments: obj
         raise NotRunning from None
     except TimeoutError:
         raise ControlError(f"the server gave no answer within {timeout:g} s") from None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ControlError(f"the control socket {path}: {error}") from None
     if not answer.ok:
         raise ControlError(answer.error)

@@ -11,9 +11,9 @@ Absent = Literal["", "needed", "useful"]
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     """One finding. `remedy` may be empty.
 
-    `topic` is one of: configuration, user, data, clock, limits, ports, certificate, logins, mailboxes, dkim, relay,
-    sending; and of the DNS: dns, host, reverse, mx, spf, dmarc, dnssec, mta-sts, tls-rpt, tlsa, clients. `absent` is
-    set where a record is not there at all, by how much it is missed.
+    `topic` is one of: configuration, user, data, clock, limits, ports, certificate, logins, mailboxes, milters, rspamd,
+    dkim, relay, sending; and of the DNS: dns, host, reverse, mx, spf, dmarc, dnssec, mta-sts, tls-rpt, tlsa, clients.
+    `absent` is set where a record is not there at all, by how much it is missed.
     """
 
     grade: Grade

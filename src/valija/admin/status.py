@@ -9,6 +9,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker process.
 
     `sessions` counts open ones; since the worker's start, `accepted` messages queued and `throttled` logins refused.
+    `found` messages were in its queue at its start, `unfinished` of them were being attempted when the process before it
+    died, and of `incomplete` the file is gone.
     """
 
     number: int
@@ -21,6 +23,9 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     deferred: int = 0
     failed: int = 0
     throttled: int = 0
+    found: int = 0
+    unfinished: int = 0
+    incomplete: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):

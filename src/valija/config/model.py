@@ -20,6 +20,7 @@ from valija.https.site import Site
 from valija.logs import Format, Level
 from valija.mail.endpoint import Endpoint
 from valija.mail.origin import Role
+from valija.milter.options import Milters
 from valija.policy.mta_sts_own import policy_text
 from valija.policy.networks import Networks
 from valija.policy.next_hop import NextHop
@@ -27,6 +28,7 @@ from valija.policy.retry import RetryPolicy
 from valija.policy.route import Router, RouteRule
 from valija.receive.check_options import CheckOptions
 from valija.receive.options import ForwardingOptions, ListenerOptions, LocalOptions
+from valija.rspamd.options import RspamdOptions
 from valija.tls.options import TlsOptions
 from valija.tls_reports.options import TlsReportOptions
 
@@ -79,6 +81,8 @@ class Config(msgspec.Struct, frozen=True):
     history: HistoryOptions = HistoryOptions()
     reports: ReportOptions = ReportOptions()
     checks: CheckOptions = CheckOptions()
+    rspamd: RspamdOptions = RspamdOptions()
+    milters: Milters = Milters()
     dkim: DkimOptions = DkimOptions()
     https: HttpsOptions = HttpsOptions()
     mta_sts: MtaStsOptions = MtaStsOptions()

@@ -16,6 +16,7 @@ from valija.mail.fault import Fault
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_USER_OF_URL = re.compile(r"//[^/?#]*@")
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}\$?", re.ASCII | re.IGNORECASE)
 
 C = TypeVar("C", bound=str)
@@ -170,8 +171,13 @@ def https_url(value: object) -> str:
     written = text(value)
     parts = urlsplit(written)
     if parts.scheme != "https" or not parts.hostname or " " in written:
-        raise refuse(value, "it is not an https address", 'write "https://..."')
+        raise refuse(shown_url(written), "it is not an https address", 'write "https://..."')
     return written
+
+
+def shown_url(written: str) -> str:
+    """Return a URL as it may be shown, less a user name and a password that stand in it."""
+    return _USER_OF_URL.sub("//...@", written)
 
 
 def command(folder: Path) -> Reader[tuple[str, ...]]:

@@ -11,8 +11,10 @@ from valija.config.faults import Setting, SettingFault
 from valija.config.hosting import check_forwarding
 from valija.config.https import check_https, doubts_about_https
 from valija.config.logins import check_logins
+from valija.config.milters import doubts_about_milters
 from valija.config.model import Config
 from valija.config.routes import check_routes
+from valija.config.rspamd import doubts_about_rspamd
 from valija.config.sending import check_pools, foreign_addresses
 from valija.config.tls_policies import check_tls_rules, doubts_about_dane
 from valija.config.tls_report import check_tls_report
@@ -68,6 +70,8 @@ def warnings(document: Document, config: Config, is_local_address: Callable[[str
         *foreign_addresses(config, is_local_address),
         *doubts_about_dane(config),
         *doubts_about_https(config),
+        *doubts_about_rspamd(config),
+        *doubts_about_milters(config),
     )
     for setting, fault in found:
         yield SettingFault.of(document.source, setting, fault)

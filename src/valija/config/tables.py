@@ -27,6 +27,7 @@ from valija.config.later import available
 from valija.config.limits import read_limits
 from valija.config.local import read_local
 from valija.config.logins import read_login
+from valija.config.milters import read_milters
 from valija.config.model import Config, LogOptions, WebOptions
 from valija.config.readers import (
     certificate_name,
@@ -49,6 +50,7 @@ from valija.config.readers import (
 )
 from valija.config.reports import read_reports
 from valija.config.routes import read_route, relay
+from valija.config.rspamd import read_rspamd
 from valija.config.sending import read_connections, read_pool
 from valija.config.submission import read_request_limits
 from valija.config.tls_policies import LEVELS, read_tls_rule
@@ -116,7 +118,7 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         smtpd=_smtpd(smtpd),
         submission=_listener(submission, 587, limits),
         submissions=_listener(document.table("submissions"), 465, limits),
-        local=read_local(document.table("local"), folder, data_dir),
+        local=read_local(local := document.table("local"), folder, data_dir),
         sasl=(sasl := _sasl(document.table("sasl"), folder, facts.trust_fault)),
         tls=_tls(document, folder),
         smtp=msgspec.structs.replace(
@@ -132,6 +134,8 @@ def _read(document: Document, folder: Path, facts: Facts) -> Config:
         reports=read_reports(queue),
         conduct=read_limits(document.table("limits")),
         checks=read_checks(document.table("checks")),
+        rspamd=read_rspamd(document.table("rspamd"), folder),
+        milters=read_milters(smtpd, submission, local, document.table("milter")),
         tls_report=read_tls_report(document.table("tls_report"), domains),
         dkim=read_dkim(document.table("dkim")),
         dns=_dns(document.table("dns")),
@@ -168,19 +172,30 @@ def _networks(value: object, facts: Facts) -> tuple[tuple[str, ...], Networks]:
 
 
 def _smtpd(table: Table) -> ListenerOptions:
-    options = _listener(table, 25)
+    options = _listener(table, 25, greet_pause=1.0)
     level = _choose(table, "tls_security_level", ("may", "encrypt", "none"), options.tls_security_level)
-    own_senders = table.read("reject_own_senders", flag, options.reject_own_senders)
-    return msgspec.structs.replace(options, tls_security_level=level, reject_own_senders=own_senders)
+    return msgspec.structs.replace(
+        options,
+        tls_security_level=level,
+        reject_own_senders=table.read("reject_own_senders", flag, options.reject_own_senders),
+        unknown_recipient_limit=table.read(
+            "unknown_recipient_limit", number(0, 60_000), options.unknown_recipient_limit
+        ),
+    )
 
 
-def _listener(table: Table, port: int, limits: RequestLimits | None = None) -> ListenerOptions:
-    default = ListenerOptions()
+def _listener(
+    table: Table, port: int, limits: RequestLimits | None = None, greet_pause: float = 0.1
+) -> ListenerOptions:
+    default = ListenerOptions(greet_pause=greet_pause)
     everywhere = tuple(Endpoint(host, port) for host in _EVERYWHERE)
     return ListenerOptions(
         listen=table.read("listen", each(endpoint), everywhere),
         client_connection_count_limit=table.read(
             "client_connection_count_limit", number(1, 65_535), default.client_connection_count_limit
+        ),
+        client_connection_rate_limit=table.read(
+            "client_connection_rate_limit", number(0, 60_000), default.client_connection_rate_limit
         ),
         error_limit=table.read("error_limit", number(1, 1_000_000), default.error_limit),
         recipient_limit=table.read("recipient_limit", number(1, 1_000_000), default.recipient_limit),

@@ -9,7 +9,7 @@ from valija.auth.options import OauthOptions
 from valija.config.document import Document, Reader, Table
 from valija.config.faults import Setting, refuse
 from valija.config.model import Config
-from valija.config.readers import path, text
+from valija.config.readers import path, shown_url, text
 from valija.mail.fault import Fault
 
 Finding = tuple[Setting, Fault]
@@ -80,18 +80,18 @@ def issuer_url(value: object) -> str:
     written = text(value)
     if not written:
         return ""
-    remedy = 'write "https://..."'
+    shown, remedy = shown_url(written), 'write "https://..."'
     try:
         parts = urlsplit(written)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise refuse(value, f"it is not a URL ({error})", remedy) from None
+        raise refuse(shown, f"it is not a URL ({error})", remedy) from None
     if parts.scheme not in {"http", "https"} or not host or " " in written:
-        raise refuse(value, "it is not a URL", remedy)
+        raise refuse(shown, "it is not a URL", remedy)
     if parts.username is not None:
-        raise refuse(value, "it holds a user name", "use oauth_client_id and oauth_client_secret_file")
+        raise refuse(shown, "it holds a user name", "use oauth_client_id and oauth_client_secret_file")
     if parts.scheme == "http" and not _is_loopback(host):
-        raise refuse(value, "tokens would travel in clear", remedy)
+        raise refuse(shown, "tokens would travel in clear", remedy)
     return written
 
 

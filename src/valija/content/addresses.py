@@ -31,13 +31,17 @@ _COMMENT_TEXT: Final = re.compile(f"(?:{_PLAIN % '()'})*+")
 _LITERAL: Final = re.compile(r"\[[!-Z^-~]*\]")
 _BLANKS: Final = re.compile(r"[ \t]*")
 _SPECIALS: Final = frozenset("@<>,;:")
+LONGEST: Final = 16 * 1024  # octets: hundreds of addresses, and a few milliseconds' work
 
 
 def addresses_of(value: bytes) -> list[str]:
     """Return the addresses in a field's value (what follows its colon, folds allowed), in order.
 
-    Raises AddressListError; an empty group (`undisclosed:;`) has no addresses and is no error.
+    Raises AddressListError, also for a value longer than LONGEST; an empty group (`undisclosed:;`) has no addresses and
+    is no error.
     """
+    if len(value) > LONGEST:
+        raise AddressListError(f"it is longer than {LONGEST} octets")
     text = value.replace(b"\r\n", b"").decode("utf-8", "surrogateescape")
     return _Reader([token.text for token in tokens_of(text)]).address_list()
 

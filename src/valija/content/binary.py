@@ -25,6 +25,7 @@ import re
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from valija.content.compose import printable
 from valija.content.header import check, fields, values
 from valija.mail.reply import Reply
 
@@ -38,9 +39,11 @@ _BLOCK: Final = 1024 * 57  # octets of whole lines
 
 _TOKEN: Final = rb"[!#$%&'*+.0-9A-Z^_`a-z{|}~-]+"
 _MEDIA_TYPE: Final = re.compile(rb"\s*(" + _TOKEN + rb"/" + _TOKEN + rb")\s*")
+_COMPOSITE: Final = re.compile(rb"\s*(multipart|message)\b", re.IGNORECASE)
 _PARAMETER: Final = re.compile(
     rb";\s*(" + _TOKEN + rb")\s*=\s*(?:(" + _TOKEN + rb')|"((?:[^"\\]|\\.)*)")\s*', re.DOTALL
 )
+_BEHIND: Final = re.compile(rb"(?:[\s;]|\([^()\\]*\))*")  # blanks and comments
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _BOUNDARY: Final = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _OVERLONG_LINE: Final = re.compile(rb"[^\n]{%d}" % _LONGEST_LINE)
@@ -118,7 +121,7 @@ class _Conversion:
         if facts.encoding is None:
             raise _Refused("5.6.0", f"{_MALFORMED}what its header says of a binary part is contradictory")
         kind = facts.media_type if facts.encoding in _IDENTITIES else facts.encoding
-        shown = kind[:60].decode("ascii", "replace")
+        shown = printable(kind.decode("utf-8", "surrogateescape"), 60)
         raise _Refused("5.6.3", f"{_UNFIT}a part that is {shown} holds a NUL, or a CR or LF alone")
 
     def _multipart(self, body: bytes, facts: _Facts, depth: int) -> bytes:
@@ -213,17 +216,22 @@ def _facts(header: bytes, default: bytes) -> _Facts:
 
 
 def _content_type(value: bytes) -> tuple[bytes, bytes]:
-    """Return a media type in lower case and its boundary; of a value that can't be read, a type that is opaque."""
+    """Return a media type in lower case and its boundary; of a value that can't be read, a type that is opaque.
+
+    What might be a container to other readers stays one: as base64 it would be none any more.
+    """
     match = _MEDIA_TYPE.match(value)
     if match is None:
-        return b"application/octet-stream", b""
+        composite = _COMPOSITE.match(value)
+        return (composite[1].lower() + b"/unreadable" if composite else b"application/octet-stream"), b""
     boundaries = []
     at = match.end()
     while parameter := _PARAMETER.match(value, at):
         at = parameter.end()
         if parameter[1].lower() == b"boundary":
             boundaries.append(parameter[2] or _QUOTED_PAIR.sub(rb"\1", parameter[3] or b""))
-    return match[1].lower(), boundaries[0] if len(boundaries) == 1 else b""
+    is_whole = _BEHIND.fullmatch(value, at)  # where more follows, other readers may see another boundary
+    return match[1].lower(), boundaries[0] if is_whole and len(boundaries) == 1 else b""
 
 
 def _is_clean(octets: bytes) -> bool:

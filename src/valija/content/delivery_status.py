@@ -91,7 +91,7 @@ def _fate_fields(news: News, one: Reported) -> bytes:
     outcome = one.outcome
     fields = [field("Action", _ACTIONS[news.kind]), field("Status", status_of(news.kind, one))]
     if outcome.remote:
-        fields.append(field("Remote-MTA", f"dns; {printable(outcome.remote, 255)}"))
+        fields.append(field("Remote-MTA", f"dns; {_verbatim(printable(outcome.remote, 255))}"))
     fields.append(field("Diagnostic-Code", _diagnostic(news, one)))
     fields.append(field("Last-Attempt-Date", date_time(news.now)))
     if news.kind is ReportKind.DELAY and one.will_retry_until:
@@ -102,7 +102,12 @@ def _fate_fields(news: News, one: Reported) -> bytes:
 def _diagnostic(news: News, one: Reported) -> str:
     limit = _MAX_DIAGNOSTIC if len(news.reported) <= _FEW else _MAX_DIAGNOSTIC_OF_MANY
     words = readable(one.words, limit) if news.internationalised else printable(one.words, limit)
-    return f"{'smtp' if one.outcome.remote else 'x-valija'}; {words}"
+    return f"{'smtp' if one.outcome.remote else 'x-valija'}; {_verbatim(words)}"
+
+
+def _verbatim(words: str) -> str:
+    """Return others' words without encoded words (RFC 2047 section 2), in which line breaks could reach a reader."""
+    return words.replace("=?", r"=\x{3F}")
 
 
 def status_of(kind: ReportKind, one: Reported) -> str:

@@ -13,6 +13,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from valija.content.compose import printable
 from valija.content.dkim_canonical import Form
 from valija.content.header import fields
 from valija.content.tag_list import TagFault, listed, parse_tags, without_blanks
@@ -219,4 +220,4 @@ def _base64(tags: dict[str, str], tag: str, size: int = 0) -> bytes:
 
 def _shown(written: str) -> str:
     """Return a piece of a stranger's text for a reason: short, and in letters that do no harm."""
-    return written[:40].encode("ascii", "backslashreplace").decode("ascii")
+    return printable(written, 40)

@@ -55,22 +55,23 @@ def received_field(
     `queue_id` is the one the 250 names. All texts may be hostile: none of them can end the field or open another.
     """
     if origin.uid is None:
-        words = list(_from_words(origin.client_address, origin.helo, origin.tls))
-        words += (f"by {hostname}", f"with {origin.protocol or 'SMTP'}", f"id {queue_id}")
+        opening = _opening(origin.client_address, origin.helo, origin.tls, hostname, origin.protocol or "SMTP")
     else:
-        words = [f"by {hostname}", f"(local, uid {origin.uid})", f"id {queue_id}"]  # no host, no protocol
+        opening = _fold("Received:", len("Received:"), [f"by {hostname}", f"(local, uid {origin.uid})"])
+    words = [f"id {queue_id}"]
     if len(recipients) == 1:
         words += _for_words(recipients[0])
     if priority:
         words.append(f"PRIORITY {priority}")  # RFC 6710 section 7
     words[-1] += ";"
     words.append(date_time(origin.received_at))
-    return _fold(words).encode("ascii", "replace")
+    field, _ = _fold(*opening, words)
+    return f"{field}\r\n".encode("ascii", "replace")
 
 
-def _fold(words: list[str]) -> str:
-    line = "Received:"
-    length, parts = len(line), [line]
+def _fold(line: str, length: int, words: Sequence[str]) -> tuple[str, int]:
+    """Return a field with more words, and how long its last line is."""
+    parts = [line]
     for word in words:
         length += len(word) + 1
         if length > WIDTH:
@@ -78,11 +79,16 @@ def _fold(words: list[str]) -> str:
             length = 8 + len(word)  # a tab is as wide as eight columns to most eyes
         else:
             parts += (" ", word)
-    parts.append("\r\n")
-    return "".join(parts)
+    return "".join(parts), length
 
 
 @lru_cache(maxsize=1024)
+def _opening(address: str, helo: str, tls: TlsFacts | None, hostname: str, protocol: str) -> tuple[str, int]:
+    """Return what the fields of a client's messages begin with, as _fold does."""
+    line = "Received:"
+    return _fold(line, len(line), [*_from_words(address, helo, tls), f"by {hostname}", f"with {protocol}"])
+
+
 def _from_words(address: str, helo: str, tls: TlsFacts | None) -> tuple[str, ...]:
     if not address and not helo:
         return ()

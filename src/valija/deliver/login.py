@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from valija.auth.password import opaque_string
-from valija.deliver.credentials import LoginOptions, SecretUnusable, read_secret
+from valija.deliver.credentials import LoginOptions
 from valija.deliver.errand import Failure
 from valija.deliver.session import Session
 from valija.logs import Log
 from valija.mail.job import Route
 from valija.mail.reply import Reply
+from valija.secret_file import SecretUnusable, read_secret
 from valija.smtp.client_events import LoginRefused, SessionEnded
 from valija.smtp.client_login import Login
 from valija.smtp.client_sasl import MECHANISMS, SCRAM_PLUS, WITH_TOKEN, Secret, strongest

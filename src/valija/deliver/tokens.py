@@ -28,7 +28,9 @@ from urllib.parse import quote
 import msgspec
 
 from valija.auth.oauth_http import IssuerAway, IssuerHttp
-from valija.deliver.credentials import LoginOptions, SecretUnusable, read_secret
+from valija.deliver.credentials import LoginOptions
+from valija.mail.unreadable import UNREADABLE
+from valija.secret_file import SecretUnusable, read_secret
 
 PATIENCE: Final = 10.0  # seconds for the provider
 PAUSE: Final = 60.0  # seconds between two fetches where they fail
@@ -165,7 +167,7 @@ def _read(file: Path) -> Kept:
     """Return what was kept; nothing where there is no such file, or a damaged one. Raises OSError."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=Kept)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (FileNotFoundError, *UNREADABLE):
         return Kept()
 
 
@@ -188,7 +190,7 @@ def _write(file: Path, kept: Kept) -> None:
 def _understood(url: str, body: bytes) -> _Answer:
     try:
         answer = msgspec.json.decode(body, type=_Answer, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         raise IssuerAway(f"{url}: its answer has no access token in it") from None
     token = answer.access_token
     if not (token and token.isascii() and token.isprintable() and " " not in token):
@@ -204,7 +206,7 @@ def _in_words(error: IssuerAway | OSError) -> str:
         return f"the token can't be kept: {error.filename}: {error.strerror}"
     try:
         complaint = msgspec.json.decode(error.body, type=_Complaint)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return f"there is no token: {error}"
     told = " ".join(part for part in (complaint.error, complaint.error_description) if part)
     remedy = "; grant the access anew" if complaint.error == "invalid_grant" else ""

@@ -9,6 +9,7 @@ A binary content is converted first, in a thread, one at a time: what is checked
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -16,24 +17,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from valija.content.authentication_results import without_claims
-from valija.content.header import without
-from valija.content.local_addresses import complete_header
-from valija.content.submission import CLAIMS, author_addresses, check_once, fix_up, sender_claims
 from valija.content.tls_required import waives_tls
-from valija.content.trace import check_hops, received_field
+from valija.content.trace import received_field
+from valija.faults.points import fault_point
 from valija.mail.envelope import Envelope
 from valija.mail.job import QueueId
 from valija.mail.origin import Origin
 from valija.mail.reply import Reply
-from valija.policy.identity import check_from
 from valija.queue.store import NewMessage, QueueFull
 from valija.receive.binary import IncomingBinary
+from valija.receive.body import Body
 from valija.receive.checks import Candidate, Verdict
+from valija.receive.examination import changed_envelope
 from valija.receive.following import follow
 from valija.receive.incoming import IncomingContent
+from valija.receive.prepared_header import prepare_header
 from valija.receive.signing import seals, signatures
 from valija.receive.site import Site, Spending
+
+_accepted = fault_point("reply.accepted")
 
 _NO_ROOM = Reply(452, "4.3.1", "Insufficient system storage, try again later")
 _MOST_NAMED = 10  # recipients in a line of the log
@@ -72,7 +74,7 @@ async def _accept_binary(
     spending: Spending | None,
 ) -> Reply:
     if incoming.write_error is not None:
-        return _no_room(site, incoming)
+        return _not_written(site, incoming.write_error)
     async with site.converting:
         content = await asyncio.to_thread(incoming.converted, site.size_limit)
     if isinstance(content, Reply):
@@ -92,8 +94,8 @@ async def _accept(
 ) -> Reply:
     incoming.finish()
     if incoming.write_error is not None:
-        return _no_room(site, incoming)
-    header = _prepare_header(site, envelope, origin, incoming)
+        return _not_written(site, incoming.write_error)
+    header = prepare_header(site, envelope, origin, incoming)
     if isinstance(header, Reply):
         _log_refusal(site, envelope, origin, header)
         return header
@@ -123,6 +125,11 @@ async def _accept(
         site.log.exception("queue fault", queue_id=queue_id)
         return _NO_QUEUE
     _log_acceptance(site, queue_id, message)
+    _accepted()
+    return _queued(queue_id)
+
+
+def _queued(queue_id: QueueId) -> Reply:
     return Reply(250, "2.0.0", f"Ok: queued as {queue_id}")
 
 
@@ -149,7 +156,14 @@ async def _examined(
     verdict = await examine(
         envelope,
         Candidate(
-            queue_id, origin.received_at, header, incoming.received_header, incoming.body_size, incoming.read_body
+            queue_id,
+            origin.received_at,
+            header,
+            incoming.received_header,
+            incoming.body_size,
+            incoming.read_body,
+            incoming.new_body,
+            site.size_limit,
         ),
     )
     findings = verdict.findings + ((("hold", verdict.hold),) if verdict.hold else ())
@@ -158,88 +172,30 @@ async def _examined(
     if verdict.refusal is not None:
         _log_refusal(site, envelope, origin, verdict.refusal)
         return verdict.refusal
-    if verdict.discards:
-        reply = Reply(250, "2.0.0", f"Ok: {queue_id}")
+    if verdict.discards or verdict.recipients == ():
         site.log.info("discarded", queue_id=queue_id, **_arrival(envelope, origin), **dict(origin.findings))
-        return reply
+        return _queued(queue_id)  # in the very words: nobody is to know of it from here
+    envelope = changed_envelope(envelope, verdict)
     if verdict.junk:
         envelope = msgspec.structs.replace(envelope, junk=True)
+    if verdict.body is not None:
+        incoming.replace_body(verdict.body)
+        if incoming.write_error is not None:
+            return _not_written(site, incoming.write_error)
+        envelope = _declared(envelope, verdict.body)
     return _Passed(envelope, origin, header if verdict.header is None else verdict.header, bool(verdict.hold))
 
 
-def _no_room(site: Site, incoming: IncomingContent) -> Reply:
-    site.log.error("content could not be written", reason=str(incoming.write_error))
-    return _NO_ROOM
+def _declared(envelope: Envelope, body: Body) -> Envelope:
+    """Return an envelope that says of a body which took another's place whether it is 8bit (RFC 6152)."""
+    if envelope.body == "8BITMIME" or all(piece.isascii() for piece in body.read()):
+        return envelope
+    return msgspec.structs.replace(envelope, body="8BITMIME")
 
 
-def _prepare_header(site: Site, envelope: Envelope, origin: Origin, incoming: IncomingContent) -> bytes | Reply:
-    """Return the header as it may go on, or why the content can't be taken."""
-    header = incoming.header
-    refusal = incoming.refusal or check_hops(header)
-    if refusal:
-        return refusal
-    header = _without_forged_results(site, origin, header)
-    return _submitted_header(site, envelope, origin, header) if origin.login else header
-
-
-def _without_forged_results(site: Site, origin: Origin, header: bytes) -> bytes:
-    """Return a header in which nobody but us and our own network speaks in our name (RFC 8601 section 5)."""
-    cleaned = without_claims(header, site.hostname)
-    if cleaned is header or (site.role == "smtpd" and site.relay.trusts(origin.client_address)):
-        return header
-    return cleaned
-
-
-def _submitted_header(site: Site, envelope: Envelope, origin: Origin, header: bytes) -> bytes | Reply:
-    """Return a user's header, its identity checked and its omissions mended (RFC 6409 section 8)."""
-    login = origin.login
-    if site.local_names is not None:
-        header = complete_header(header, site.local_names)
-    refusal = check_once(header) or _check_author(site, login, header)
-    if refusal:
-        return refusal
-    claimed = _without_foreign_sender(site, login, header)
-    if isinstance(claimed, Reply):
-        return claimed
-    header = claimed
-    return fix_up(
-        header,
-        user_address=_address_of(login, "" if site.local_names is not None else envelope.reverse_path, site),
-        hostname=site.hostname,
-        now=origin.received_at,
-        unique=site.unique(),
-    )
-
-
-def _check_author(site: Site, login: str, header: bytes) -> Reply | None:
-    authors = author_addresses(header)
-    return authors if isinstance(authors, Reply) else _check_theirs(site, login, authors, "From")
-
-
-def _without_foreign_sender(site: Site, login: str, header: bytes) -> bytes | Reply:
-    """Return a header in which nobody else is said to have sent or resent it (RFC 6409 section 8.1)."""
-    for name, addresses in sender_claims(header).items():
-        refusal: Reply | None = addresses if isinstance(addresses, Reply) else None
-        if not isinstance(addresses, Reply):
-            refusal = _check_theirs(site, login, addresses, CLAIMS[name])
-        if refusal is None:
-            continue
-        if name != b"sender":
-            return refusal
-        header = without(header, name)
-    return header
-
-
-def _check_theirs(site: Site, login: str, addresses: list[str], field: str) -> Reply | None:
-    hosted, owns = site.relay.domains, site.directory.owns
-    return check_from(login, addresses, hosted=hosted, owns=owns, delimiter=site.delimiter, field=field)
-
-
-def _address_of(login: str, reverse_path: str, site: Site) -> str:
-    """Return the address to name a user by whose message does not."""
-    if "@" in login:
-        return login
-    return reverse_path or f"{login}@{site.relay.postmaster_domain}"
+def _not_written(site: Site, error: OSError) -> Reply:
+    site.log.error("content could not be written", reason=str(error))
+    return _NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else _NO_QUEUE
 
 
 def _compose(

@@ -83,7 +83,7 @@ class _Replay:
         self.machine.receive(piece)
         while not self._is_over and (event := self.machine.next_event()) is not None:
             self._hear_the_machine()
-            answer = await self._answer(event)
+            answer = await self._answer(self.session.completed(event))
             if answer is not None:
                 self.machine.answer(answer)
         return self._is_over

@@ -54,7 +54,7 @@ class IncomingBinary(IncomingContent):
 
     def _whole(self) -> bytes:
         """Return all octets, and let go of them."""
-        kept = self._behind(b"")
+        kept = self._body.behind(b"")
         try:
             return b"".join(self._spool.read(kept))
         finally:

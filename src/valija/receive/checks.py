@@ -13,8 +13,8 @@ before the client is answered, and says nothing (None), a Reply that refuses, or
 - An Offer names the stages at which its check wants to be heard; at others it costs nothing.
 - A method that has to wait returns a coroutine of its answer; what it knows at once it returns. So a check can begin
   its look-ups early (`begin`, `on_mail`) and be awaited late.
-- Checks are asked in the order of their offers. The first refusal ends the asking. Each sees the header as those
-  before it left it, with their fields on top.
+- Checks are asked in the order of their offers. The first refusal ends the asking. Each sees the header, the body and
+  the envelope as those before it left them, with their fields on top.
 - A check bounds its own waiting, and says itself what its failure means. One that raises costs the client a 451: see
   receive/examination.
 - Clients in `mynetworks` and logged-in users are examined only by offers with `of_users`.
@@ -33,6 +33,7 @@ from valija.mail.envelope import Envelope, Recipient
 from valija.mail.job import QueueId
 from valija.mail.origin import Role, TlsFacts
 from valija.mail.reply import Reply
+from valija.receive.body import Body
 from valija.smtp.events import Mail
 
 
@@ -49,8 +50,8 @@ class Stage(Flag):
 class Client(msgspec.Struct, frozen=True):
     """Who is there, as far as it is known now. An address that is not known is `""`, and so is a login or HELO.
 
-    `is_trusted`: it is in `mynetworks`. `protocol` is the `with` keyword of RFC 3848. The own end is known on the
-    listeners of mail users only. `session` is the id to name in the log.
+    `mechanism` is how it logged in (SASL). `is_trusted`: it is in `mynetworks`. `protocol` is the `with` keyword of
+    RFC 3848. The own end is known on the listeners of mail users only. `session` is the id to name in the log.
     """
 
     role: Role
@@ -58,6 +59,7 @@ class Client(msgspec.Struct, frozen=True):
     port: int
     helo: str = ""
     login: str = ""
+    mechanism: str = ""
     is_trusted: bool = False
     protocol: str = ""
     tls: TlsFacts | None = None
@@ -72,6 +74,9 @@ class Candidate(msgspec.Struct, frozen=True):
     `header` are its fields without the blank line, as the check before left them; `received_header` as they came.
     `body_size` in octets; `read_body` gives the body's octets in pieces, from memory or from a file, as often as it is
     called, and may raise OSError. `received_at` is in epoch seconds.
+
+    A check that wants another body has it from `new_body`, and need not discard it. `size_limit` is how large a content
+    may be, in octets, 0 for no limit.
     """
 
     queue_id: QueueId
@@ -80,12 +85,15 @@ class Candidate(msgspec.Struct, frozen=True):
     received_header: bytes
     body_size: int
     read_body: Callable[[], Iterator[bytes]]
+    new_body: Callable[[], Body]
+    size_limit: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """What a check says of a content.
 
     `refusal` ends it. `header` is the header as it is to be instead, `fields` are whole fields to put on top of it.
+    `body`, `reverse_path` and `recipients` take the place of what was there; without recipients nobody gets it.
     `hold` and `junk` say why the message is kept for a human, or is put where its reader looks for unwanted mail.
     `discards` accepts the message and throws it away. `findings` are names and words for the log and for whoever asks
     later: `(("spf", "pass"), ("dkim", "fail"))`.
@@ -94,6 +102,9 @@ class Verdict(msgspec.Struct, frozen=True):
     refusal: Reply | None = None
     fields: bytes = b""
     header: bytes | None = None
+    body: Body | None = None
+    reverse_path: str | None = None
+    recipients: tuple[Recipient, ...] | None = None
     hold: str = ""
     junk: str = ""
     discards: bool = False

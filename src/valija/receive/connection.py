@@ -4,10 +4,11 @@
 
 What the session can answer at once is answered at once; what has to wait (login, TLS, the queue) becomes a task, and
 the machine keeps what arrives meanwhile, up to a bound at which reading is paused. Replies of a pipelined batch leave
-in one write. A long batch is such a task too, between two parts of it: other clients have their turn.
+in one write. A long batch is such a task too, between two parts of it: other clients have their turn (receive/turns).
 
 The deadline of a connection (C120) is looked at by the listener's sweep, not by a timer of its own. It is set anew by
-each reply of ours; within a content each octet buys a little time, never more than the whole timeout.
+each reply of ours; from the first octet of a content to its last each octet buys a little time, never more than the
+whole timeout: neither a drip of octets nor one of chunks keeps a connection open.
 """
 
 import asyncio
@@ -17,8 +18,11 @@ from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
 
 from valija.mail.reply import Reply
-from valija.receive.session import Peer, Session
+from valija.receive.incoming import IncomingContent
+from valija.receive.peer import peer_of
+from valija.receive.session import Session
 from valija.receive.site import Site
+from valija.receive.turns import Turns
 from valija.smtp.events import Closing, Event, GiveWay, StartTls
 from valija.smtp.server import ServerMachine, ServerRules
 from valija.tls.channel import TlsChannel
@@ -27,6 +31,7 @@ from valija.tls.starttls import TlsFailed, start_tls
 
 HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
 OCTETS_AT_ONCE: Final = 256 * 1024  # read from one client before others have their turn
+SHORT: Final = 2048  # octets: so much is answered at once, however many stand in line with more
 CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
 HANDSHAKE_TIMEOUT: Final = 60.0  # seconds
 
@@ -41,6 +46,7 @@ class Door(Protocol):
     loop: asyncio.AbstractEventLoop
     site: Site
     rules: ServerRules
+    turns: Turns
     stopping: bool
 
     def now(self) -> float:
@@ -67,9 +73,11 @@ class Connection(asyncio.Protocol):
         "_greeted",
         "_held_up",
         "_in_handshake",
+        "_is_turned_away",
         "_listener",
         "_octets",
         "_reading_paused",
+        "_renewed_for",
         "_task",
         "deadline",
         "machine",
@@ -82,8 +90,10 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[Any] | None = None
         self._in_handshake = False
         self._greeted = False
+        self._is_turned_away = False
         self._held_up = False  # the peer does not read what we write
         self._reading_paused = False
+        self._renewed_for: IncomingContent | None = None  # the content whose beginning has renewed the deadline
         self._octets = 0
         self._ended = ""
         self.deadline = listener.now() + listener.site.options.timeout
@@ -96,23 +106,29 @@ class Connection(asyncio.Protocol):
         listener = self._listener
         tls_first = listener.site.role == "submissions"
         self.session = self.begin_session(transport)
+        refusal = listener.admit(self)
+        if refusal is not None:
+            self._turn_away(refusal, in_words=not tls_first)
+            return
         self.machine = ServerMachine(
             listener.rules, tls_active=tls_first, mechanisms=self.session.mechanisms, clock=listener.site.clock
         )
         self.session.machine = self.machine
-        refusal = listener.admit(self)
-        if tls_first and refusal:
-            self._ended = "refused"
-            self.transport.abort()  # a reply would cost a handshake
-        elif tls_first:
+        if tls_first:
             self._start_tls()
-        elif refusal:
-            self._greeted = True
-            self._ended = "refused"
-            self.shut_down(refusal)
         else:
             # A client that talks before the banner is heard first: its octets are read between two turns of the loop.
             listener.greet_later(self)
+
+    def _turn_away(self, refusal: Reply, *, in_words: bool) -> None:
+        """End before anything began. Words inside TLS would cost a handshake."""
+        self._is_turned_away = True
+        self._ended = "refused"
+        if in_words:
+            self.transport.write(refusal.encode())
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def begin_session(self, transport: asyncio.BaseTransport) -> Session:
         """Return the session of whoever is there."""
@@ -121,25 +137,36 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the machine."""
-        machine = self.machine
+        if self._is_turned_away:
+            return
+        machine, size = self.machine, len(data)
         machine.receive(data)
         if machine.in_content:
-            bought = self.deadline + len(data) / CONTENT_OCTETS_PER_SECOND
-            self.deadline = min(self._listener.now() + self._listener.site.options.timeout, bought)
-        if self._task is None:
+            self._buy_time(size)
+        if self._task is not None:
+            if machine.buffered > HELD_OCTETS:
+                self._pause_reading()
+        elif size > SHORT and not machine.in_content and self._listener.turns.is_busy:
+            self._stand_in_line()
+        else:
             self._advance()
-        elif machine.buffered > HELD_OCTETS:
-            self._pause_reading()
-        self._octets += len(data)
+        self._octets += size
         if self._octets > OCTETS_AT_ONCE and self._task is None and not self.transport.is_closing():
             # The loop would go on reading from who sends fast enough, some megabytes before it turns to anybody else.
-            self._octets = 0
-            self._pause_reading()
-            self._begin(self._others())
+            self._stand_in_line()
+
+    def _buy_time(self, octets: int) -> None:
+        bought = self.deadline + octets / CONTENT_OCTETS_PER_SECOND
+        self.deadline = min(self._listener.now() + self._listener.site.options.timeout, bought)
+
+    def _stand_in_line(self) -> None:
+        self._octets = 0
+        self._pause_reading()
+        self._begin(self._others())
 
     def eof_received(self) -> bool:
         """The client will send no more: finish what is being decided, then go. TLS ends in both directions at once."""
-        if self._task is None:
+        if self._is_turned_away or self._task is None:
             self._ended = self._ended or "lost"
             return False
         self._ended = self._ended or "half-closed"
@@ -159,7 +186,8 @@ class Connection(asyncio.Protocol):
         """The connection is gone, whoever ended it."""
         if self._task is not None and not self.session.is_committing:
             self._task.cancel()
-        self.session.end(self._ended or "lost")
+        if not self._is_turned_away:
+            self.session.end(self._ended or "lost")
         self._listener.forget(self)
 
     # What the listener asks
@@ -172,7 +200,10 @@ class Connection(asyncio.Protocol):
             self._advance()
 
     def time_out(self) -> None:
-        """The deadline has passed."""
+        """The deadline has passed. It is not the client's that is kept waiting by us: by a commit, a check, others."""
+        if self._task is not None and not self._in_handshake and not self._ended:
+            self._renew_deadline()
+            return
         if self._ended:
             self.transport.abort()  # it was told already and is not even reading that
             return
@@ -230,7 +261,13 @@ class Connection(asyncio.Protocol):
         output = self.machine.take_output()
         if output:
             self.transport.write(output)
-            self.deadline = self._listener.now() + self._listener.site.options.timeout
+            incoming = self.session.incoming
+            if incoming is None or incoming is not self._renewed_for:
+                self._renewed_for = incoming
+                self.deadline = self._listener.now() + self._listener.site.options.timeout
+
+    def _renew_deadline(self) -> None:
+        self.deadline = self._listener.now() + self._listener.site.options.timeout
 
     def _fault(self, needs_answer: bool) -> Reply | None:
         """Unknown means transient: a fault of ours is logged and never becomes a 5yz."""
@@ -257,8 +294,8 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     async def _others(self) -> None:
-        """Let the loop turn once: whoever else has something to say is heard."""
-        await asyncio.sleep(0)
+        """Stand in line: whoever else has something to say is heard."""
+        await self._listener.turns.wait()
         self._go_on()
 
     def _go_on(self) -> None:
@@ -287,14 +324,14 @@ class Connection(asyncio.Protocol):
         try:
             self.transport = await handshake
         except TlsFailed as failure:
-            self._ended = "TLS failed"
+            self._ended = self._ended or "TLS failed"
             self.session.tls_failure = str(failure)
             return
         finally:
             self._task = None
             self._in_handshake = False
         self._reading_paused = self._held_up = False
-        self.deadline = self._listener.now() + self._listener.site.options.timeout
+        self._renew_deadline()
         self.session.tls = tls_facts(self.transport)
         self.session.channel = TlsChannel.of(self.transport)
         if self.machine.tls_active:  # TLS from the first byte: the banner is still to come
@@ -315,15 +352,3 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             with contextlib.suppress(RuntimeError):  # closing
                 self.transport.resume_reading()
-
-
-def peer_of(transport: asyncio.BaseTransport, *, with_own_end: bool) -> Peer:
-    """Return who is there; under uvloop `peername` may be None, and an unknown address is never trusted.
-
-    Our own end costs a system call, and is asked for only where logins are told of it.
-    """
-    remote = transport.get_extra_info("peername") or ("", 0)
-    if not with_own_end:
-        return Peer(str(remote[0]), int(remote[1]))
-    local = transport.get_extra_info("sockname") or ("", 0)
-    return Peer(str(remote[0]), int(remote[1]), str(local[0]), int(local[1]))

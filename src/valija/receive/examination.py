@@ -60,8 +60,9 @@ class Examination:
             verdict = await self._judgement(name, check, client, envelope, content)
             if verdict is not None:
                 said = _joined(said, verdict, content.header)
-                content = msgspec.structs.replace(content, header=said.header)
-            if said.refusal is not None or said.discards:
+                content = _as_left(content, said)
+                envelope = changed_envelope(envelope, verdict)
+            if said.refusal is not None or said.discards or _is_broken(said):
                 break
         return said
 
@@ -148,8 +149,33 @@ def _joined(said: Verdict, verdict: Verdict, header: bytes) -> Verdict:
     return Verdict(
         refusal=verdict.refusal,
         header=verdict.fields + changed,
+        body=verdict.body or said.body,
+        reverse_path=said.reverse_path if verdict.reverse_path is None else verdict.reverse_path,
+        recipients=said.recipients if verdict.recipients is None else verdict.recipients,
         hold=said.hold or verdict.hold,
         junk=said.junk or verdict.junk,
         discards=verdict.discards,
         findings=said.findings + verdict.findings,
     )
+
+
+def _is_broken(said: Verdict) -> bool:
+    """Whether there is another body, and no room for it: nobody shall judge a message by what is left of that."""
+    return said.body is not None and said.body.write_error is not None
+
+
+def _as_left(content: Candidate, said: Verdict) -> Candidate:
+    """Return a content as the next check sees it."""
+    assert said.header is not None
+    if said.body is None:
+        return msgspec.structs.replace(content, header=said.header)
+    return msgspec.structs.replace(content, header=said.header, body_size=said.body.size, read_body=said.body.read)
+
+
+def changed_envelope(envelope: Envelope, verdict: Verdict) -> Envelope:
+    """Return an envelope as a check leaves it."""
+    if verdict.reverse_path is not None:
+        envelope = msgspec.structs.replace(envelope, reverse_path=verdict.reverse_path)
+    if verdict.recipients is not None:
+        envelope = msgspec.structs.replace(envelope, recipients=verdict.recipients)
+    return envelope

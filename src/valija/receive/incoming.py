@@ -1,4 +1,4 @@
-"""A content on its way in: in memory while it is small, its body in a file once it is not.
+"""A content on its way in: its header in memory, its body where receive/body keeps it.
 
     incoming = IncomingContent(spool, hashes_body=True)
     incoming.add(b"Subject: hello\\r\\n\\r\\nbo")
@@ -7,22 +7,20 @@
     incoming.header                           # b"Subject: hello\\r\\n"
     content = incoming.take(b"Received: ...\\r\\nSubject: hello\\r\\n")
 
-Memory per session is bounded whatever is sent, in pieces of any size: the header by its own limit, the body by
-MEMORY_LIMIT, beyond which it is written out as it arrives. A disk that is full or broken is remembered in
-`write_error`, and the rest is let go of.
+Memory per session is bounded whatever is sent, in pieces of any size: the header has its own limit, the body another.
+
+A filter may want another body there: it writes that to `new_body()`, and `replace_body` puts it in the old one's place.
+Whatever it began is let go of with the rest.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
 
-from valija.content.dkim_canonical import BodyHasher
 from valija.content.header import HeaderCollector
 from valija.mail.content import Content
 from valija.mail.reply import Reply
-from valija.queue.spool import Spool, SpoolFile
+from valija.queue.spool import Spool
+from valija.receive.body import Body
 from valija.receive.checks import BodyWatcher
-
-MEMORY_LIMIT: Final = 256 * 1024  # octets of one body kept in memory
 
 Watch = Callable[[bytes], Sequence[BodyWatcher]]
 """Asked once, with the header, who wants to see the body behind it."""
@@ -31,33 +29,26 @@ Watch = Callable[[bytes], Sequence[BodyWatcher]]
 class IncomingContent:
     """Collects one content. `take` or `discard` ends it."""
 
-    __slots__ = (
-        "_body",
-        "_collector",
-        "_file",
-        "_hasher",
-        "_spool",
-        "_watch",
-        "_watchers",
-        "received_header",
-        "write_error",
-    )
+    __slots__ = ("_body", "_collector", "_others", "_spool", "_watch", "_watchers", "received_header")
 
     def __init__(self, spool: Spool, *, hashes_body: bool, watch: Watch | None = None) -> None:
         self._spool = spool
         self._collector = HeaderCollector()
-        self._hasher = BodyHasher() if hashes_body else None
+        self._body = Body(spool, hashes=hashes_body)
+        self._others: list[Body] = []  # begun to take its place, or replaced
         self._watch = watch
         self._watchers: Sequence[BodyWatcher] = ()
         self.received_header = b""  # as it came, where somebody watches
-        self._body = bytearray()  # not a list of pieces: an octet in a piece of its own would weigh forty
-        self._file: SpoolFile | None = None
-        self.write_error: OSError | None = None
+
+    @property
+    def write_error(self) -> OSError | None:
+        """Why the body could not be kept."""
+        return self._body.write_error
 
     @property
     def hashes_body(self) -> bool:
         """Whether the body is hashed, for a signature."""
-        return self._hasher is not None
+        return self._body.is_hashed
 
     @property
     def header(self) -> bytes:
@@ -85,31 +76,37 @@ class IncomingContent:
 
     def body_hash(self) -> bytes:
         """Return the DKIM hash of the body, whose hashing was asked for."""
-        assert self._hasher is not None
-        return self._hasher.digest()
+        return self._body.hash()
 
     def take(self, header: bytes) -> Content:
         """Return the content with `header` in the place of its own."""
-        return self._behind(header + b"\r\n")
+        return self._body.behind(header + b"\r\n")
 
     @property
     def body_size(self) -> int:
         """The octets of the body so far."""
-        return len(self._body) if self._file is None else self._file.size
+        return self._body.size
 
     def read_body(self) -> Iterator[bytes]:
         """Yield the body's octets once more, in pieces. Raises OSError where they can't be read back."""
-        if self._file is None:
-            yield bytes(self._body)
-        else:
-            yield from self._file.read()
+        return self._body.read()
+
+    def new_body(self) -> Body:
+        """Return an empty body, which may come to take the place of this one's."""
+        body = Body(self._spool, hashes=self.hashes_body)
+        self._others.append(body)
+        return body
+
+    def replace_body(self, body: Body) -> None:
+        """Have another body, one of `new_body`."""
+        self._others.append(self._body)
+        self._body = body
 
     def discard(self) -> None:
         """Let go of everything."""
-        self._body = bytearray()
-        if self._file is not None:
-            self._file.discard()
-            self._file = None
+        self._body.discard()
+        for body in self._others:
+            body.discard()
 
     def _begin_watching(self, watch: Watch) -> None:
         self._watch = None
@@ -117,39 +114,9 @@ class IncomingContent:
             self.received_header = self._collector.header
             self._watchers = watch(self._collector.header)
 
-    def _behind(self, head: bytes) -> Content:
-        if self._file is None:
-            return Content.of(head + self._body)
-        file, self._file = self._file, None
-        return file.finish(head)
-
     def _add_body(self, data: bytes) -> None:
-        if not data or self.write_error is not None:
+        if not data or self._body.write_error is not None:
             return
-        if self._hasher is not None:
-            self._hasher.update(data)
         for watcher in self._watchers:
             watcher.update(data)
-        if self._file is not None:
-            self._write(data)
-            return
-        self._body += data
-        if len(self._body) > MEMORY_LIMIT:
-            self._spill()
-
-    def _spill(self) -> None:
-        try:
-            self._file = self._spool.create()
-        except OSError as error:
-            self.write_error = error
-            return
-        body, self._body = bytes(self._body), bytearray()
-        self._write(body)
-
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(data)
-        except OSError as error:
-            self.write_error = error
-            self.discard()
+        self._body.add(data)

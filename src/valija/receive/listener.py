@@ -1,12 +1,15 @@
 """A listener: the connections of one role in one worker.
 
-    listener = Listener(site, certificate_context, counter, limits)
+    listener = Listener(site, certificate_context, doorkeeper, session_limit=1000)
     await listener.serve(sockets)
     ...
     await listener.stop(patience=25.0)
 
 It admits clients, keeps the one clock that all its connections' deadlines are measured by, and ends them when the
 server stops. A new Site (reload) holds for connections made from then on.
+
+Strangers may not fill it: the last eighth of its sessions is kept for clients that are trusted, or known to bring mail.
+With three quarters taken it is *strained*: a stranger who has not logged in and lets it wait for HURRIED seconds has to make room.
 """
 
 import asyncio
@@ -16,16 +19,17 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from valija.mail.reply import Reply
-from valija.receive.admission import SessionCounter
 from valija.receive.connection import Connection
+from valija.receive.doorkeeper import ArrivalLimits, Doorkeeper
 from valija.receive.site import Site
+from valija.receive.turns import Turns
 from valija.smtp.server import ServerRules
 
 BACKLOG: Final = 1024  # the loop's own default of 100 loses connections in a burst
 _LAST_WORDS: Final = 2.0  # seconds a client has to read its 421 when the server stops
+HURRIED: Final = 10.0
 _TLS_RULE: Final = {"none": "none", "may": "offered", "encrypt": "required"}
 
-_TOO_MANY_FROM_CLIENT = Reply(421, "4.7.0", "Too many connections from your network, try again later")
 _TOO_MANY = Reply(421, "4.3.2", "Too many connections, try again later")
 
 
@@ -33,16 +37,17 @@ class Listener:
     """Serves one role. `tls_context` is asked at each handshake, so that a renewed certificate is used at once."""
 
     def __init__(
-        self, site: Site, tls_context: Callable[[], ssl.SSLContext], counter: SessionCounter, session_limit: int
+        self, site: Site, tls_context: Callable[[], ssl.SSLContext], doorkeeper: Doorkeeper, session_limit: int
     ) -> None:
         self._tls_context = tls_context
         self.stopping = False
-        self._counter = counter
+        self._doorkeeper = doorkeeper
         self._session_limit = session_limit
         self._connections: set[Connection] = set()
-        self._counted: set[Connection] = set()
+        self._strangers: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self.loop = asyncio.get_running_loop()
+        self.turns = Turns(self.loop)
         self._sweeper: asyncio.TimerHandle | None = None
         self._emptied: asyncio.Event = asyncio.Event()
         self.use(site)
@@ -50,14 +55,20 @@ class Listener:
     def use(self, site: Site) -> None:
         """Have new connections live by `site`."""
         self.site = site
+        options = site.options
+        self._limits = ArrivalLimits(
+            options.client_connection_count_limit,
+            options.client_connection_rate_limit,
+            options.unknown_recipient_limit if site.role == "smtpd" else 0,
+        )
         self.rules = ServerRules(
             hostname=site.hostname,
             role=site.role,
             size_limit=site.size_limit,
-            recipient_limit=site.options.recipient_limit,
-            tls=_TLS_RULE[site.options.tls_security_level],  # type: ignore[arg-type]  # the table's values are the rule's
-            error_limit=site.options.error_limit,
-            future_release_limit=site.options.request_limits.longest_hold,
+            recipient_limit=options.recipient_limit,
+            tls=_TLS_RULE[options.tls_security_level],  # type: ignore[arg-type]  # the table's values are the rule's
+            error_limit=options.error_limit,
+            future_release_limit=options.request_limits.longest_hold,
         )
 
     async def serve(self, sockets: Iterable[socket.socket]) -> None:
@@ -78,25 +89,40 @@ class Listener:
         return self._tls_context()
 
     def admit(self, connection: Connection) -> Reply | None:
-        """Count a connection in; return why it may not stay, None if it may. Trusted clients are not limited."""
-        self._connections.add(connection)
-        client = connection.session.peer.address
-        refusal = _TOO_MANY if len(self._connections) > self._session_limit else None
-        if not self.site.relay.trusts(client):
-            self._counted.add(connection)
-            if self._counter.enter(client) > self.site.options.client_connection_count_limit:
-                refusal = _TOO_MANY_FROM_CLIENT
-        if refusal:
-            facts = {"session": connection.session.id, "client": client, "role": self.site.role}
+        """Count a connection in; return why it may not stay, None if it may. Trusted clients have no limits."""
+        session = connection.session
+        client = session.peer.address
+        if self.trusts(client):
+            refusal = _TOO_MANY if len(self._connections) >= self._session_limit else None
+        else:
+            refusal = self._admit_stranger(connection, client)
+        if refusal is None:
+            self._connections.add(connection)
+        elif self._doorkeeper.is_news(client, refusal):
+            facts = {"session": session.id, "client": client, "role": self.site.role}
             self.site.log.warning("client turned away", **facts, reply=str(refusal))
+        return refusal
+
+    def trusts(self, client: str) -> bool:
+        """Whether a client has no limits of its own."""
+        return self.site.relay.trusts(client)
+
+    def _admit_stranger(self, connection: Connection, client: str) -> Reply | None:
+        self._strangers.add(connection)
+        refusal = self._doorkeeper.enter(client, self._limits)
+        if self.site.role == "smtpd":
+            connection.session.doorkeeper = self._doorkeeper
+        if refusal is None and len(self._connections) >= self._session_limit * 7 // 8:
+            is_full = len(self._connections) >= self._session_limit
+            return _TOO_MANY if is_full or not self._doorkeeper.knows(client) else None
         return refusal
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
-        if connection in self._counted:
-            self._counted.discard(connection)
-            self._counter.leave(connection.session.peer.address)
+        if connection in self._strangers:
+            self._strangers.discard(connection)
+            self._doorkeeper.leave(connection.session.peer.address)
         if not self._connections:
             self._emptied.set()
 
@@ -108,10 +134,11 @@ class Listener:
     def greet_later(self, connection: Connection) -> None:
         """Have the banner sent once a client has had the chance to speak out of turn.
 
-        Trusted clients are only given the time that the loop needs to read what is there already.
+        Clients that are trusted, or known to bring mail, are only given the time that the loop needs to read what is
+        there already.
         """
         pause = self.site.options.greet_pause
-        if pause and not self.site.relay.trusts(connection.session.peer.address):
+        if pause and connection in self._strangers and not self._doorkeeper.knows(connection.session.peer.address):
             self.loop.call_later(pause, connection.greet)
         else:
             self.loop.call_soon(self.loop.call_soon, connection.greet)
@@ -147,8 +174,15 @@ class Listener:
     def _sweep(self) -> None:
         """End connections whose deadline has passed."""
         now = self.now()
-        for connection in [each for each in self._connections if each.deadline < now]:
+        for connection in self._late(now):
             connection.deadline = now + _LAST_WORDS
             connection.time_out()
         interval = min(1.0, self.site.options.timeout / 4)
         self._sweeper = self.loop.call_later(interval, self._sweep)
+
+    def _late(self, now: float) -> list[Connection]:
+        late = [each for each in self._connections if each.deadline < now]
+        if len(self._connections) > self._session_limit * 3 // 4:
+            hurried = now + self.site.options.timeout - HURRIED
+            late += [each for each in self._strangers if now <= each.deadline < hurried and not each.session.login]
+        return late

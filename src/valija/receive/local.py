@@ -32,11 +32,13 @@ from valija.mail.origin import Origin
 from valija.mail.reply import Reply
 from valija.policy.local_sender import LocalSenders, may_send_as
 from valija.policy.relay import POSTMASTER
-from valija.receive.admission import SessionCounter
 from valija.receive.connection import Connection
+from valija.receive.doorkeeper import Doorkeeper
 from valija.receive.listener import BACKLOG, Listener
-from valija.receive.session import Answer, Peer, Session
+from valija.receive.peer import Peer
+from valija.receive.session import Answer, Session
 from valija.receive.site import Conduct, Directory, Site, Spending
+from valija.receive.transaction import Transaction
 from valija.smtp.events import Event, Hello, Mail, Rcpt
 
 CONNECTIONS_OF_A_USER: Final = 20  # at once, in each worker; root's are not counted
@@ -129,13 +131,15 @@ class LocalSession(Session):
 
     def handle(self, event: Event) -> Answer:
         """Return the answer to an event, its addresses completed."""
-        if isinstance(event, Mail):
-            event = msgspec.structs.replace(event, reverse_path=self._names.complete(event.reverse_path))
-        elif isinstance(event, Rcpt):
-            event = Rcpt(self._reachable(event.recipient))
-        elif isinstance(event, Hello) and self.examination is None:
+        if isinstance(event, Hello) and self.examination is None:
             self._begin_examination()  # there is no login to begin it
-        return super().handle(event)
+        return super().handle(self.completed(event))
+
+    def completed(self, event: Event) -> Event:
+        """Return an event whose addresses have their domain."""
+        if isinstance(event, Mail):
+            return msgspec.structs.replace(event, reverse_path=self._names.complete(event.reverse_path))
+        return Rcpt(self._reachable(event.recipient)) if isinstance(event, Rcpt) else event
 
     @property
     def _names(self) -> LocalNames:
@@ -156,16 +160,16 @@ class LocalSession(Session):
         directory = self.site.directory
         return isinstance(directory, LocalDirectory) and directory.is_homeless(address)
 
-    def _envelope(self, mail: Mail) -> Envelope:
-        envelope = super()._envelope(mail)
+    def _envelope(self, transaction: Transaction) -> Envelope:
+        envelope = super()._envelope(transaction)
         home = self._names.home
         if envelope.reverse_path == f"{quote(self.login)}@{home}" and self._is_homeless(envelope.reverse_path):
             # Nobody would read the reports, and a server that asks whether there is such a sender would hear no.
             return msgspec.structs.replace(envelope, reverse_path=f"{POSTMASTER}@{home}")
         return envelope
 
-    def _origin(self, smtputf8: bool) -> Origin:
-        return msgspec.structs.replace(super()._origin(smtputf8), uid=self._user.uid)
+    def _origin(self, transaction: Transaction) -> Origin:
+        return msgspec.structs.replace(super()._origin(transaction), uid=self._user.uid)
 
 
 class LocalConnection(Connection):
@@ -187,8 +191,8 @@ def _uid_of(transport: asyncio.BaseTransport) -> int:
 class LocalListener(Listener):
     """Serves local programs."""
 
-    def __init__(self, site: Site, counter: SessionCounter, session_limit: int) -> None:
-        super().__init__(site, _no_tls, counter, session_limit)
+    def __init__(self, site: Site, doorkeeper: Doorkeeper, session_limit: int) -> None:
+        super().__init__(site, _no_tls, doorkeeper, session_limit)
         self._open: Counter[int] = Counter()
 
     async def serve(self, sockets: Iterable[socket.socket]) -> None:
@@ -200,13 +204,16 @@ class LocalListener(Listener):
 
     def admit(self, connection: Connection) -> Reply | None:
         """Count a connection in; return why it may not stay, None if it may."""
-        refusal = super().admit(connection)
         uid = _uid_behind(connection)
         self._open[uid] += 1
         if uid == 0 or self._open[uid] <= CONNECTIONS_OF_A_USER:
-            return refusal
+            return super().admit(connection)
         self.site.log.warning("local program turned away", uid=uid, reply=str(_TOO_MANY))
         return _TOO_MANY
+
+    def trusts(self, client: str) -> bool:
+        """Whether a client has no limits of its own: a program has no address to have them by."""
+        return True
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""

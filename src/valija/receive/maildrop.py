@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from valija.content.reported import Reported, ReportKind
+from valija.faults.points import fault_point
 from valija.logs import Log
 from valija.mail.content import Content
 from valija.mail.envelope import Envelope, Recipient
@@ -48,6 +49,8 @@ INTERVAL: Final = 5.0  # seconds between two looks
 PAUSE: Final = 60.0  # seconds until a message that was refused for now is tried again
 UNFINISHED_FOR: Final = 86_400.0  # seconds after which what cannot be read will never be finished
 MARK: Final = "user.valija.maildrop"
+
+_queued = fault_point("maildrop.queued")
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 _PIECE: Final = 64 * 1024
@@ -129,6 +132,7 @@ class Maildrop:
             self._note_for_later(name, site.clock() + PAUSE)
             return
         await self._return_refused(site, user, taken, received_at=status.st_mtime)
+        _queued()
         os.unlink(name, dir_fd=folder)
         self._later.pop(name, None)
         if taken.is_broken:

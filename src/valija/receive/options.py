@@ -16,6 +16,8 @@ class ListenerOptions(msgspec.Struct, frozen=True):
 
     `timeout` bounds the wait for a whole command (RFC 5321 section 4.5.3.2.7) and the pauses within a content;
     `greet_pause` is how long the banner is held back from clients outside `mynetworks`, to hear who talks first.
+    One client has so many connections at once, and within a minute, and on `smtpd` so many unknown recipients within an
+    hour (receive/doorkeeper; 0: no limit).
     `request_limits` matter where users hand mail in, `reject_own_senders` where they don't: clients that nobody knows
     may not send in the name of a hosted domain.
     """
@@ -23,6 +25,8 @@ class ListenerOptions(msgspec.Struct, frozen=True):
     listen: tuple[Endpoint, ...] = ()
     tls_security_level: TlsSecurityLevel = "may"
     client_connection_count_limit: int = 50
+    client_connection_rate_limit: int = 300
+    unknown_recipient_limit: int = 100
     error_limit: int = 20
     recipient_limit: int = 1000
     timeout: float = 300.0
