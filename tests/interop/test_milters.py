@@ -15,9 +15,9 @@ from tests.interop.rspamd import GTUBE, LiveRspamd, need_rspamd
 from tests.live import HOST, LiveServer, as_toml, message, overlay
 from tests.local_programs import LocalServer
 from tests.milter.scripted import ScriptedMilter, add_field
-from tests.milter.threaded import threaded
 from tests.ports import free_port
 from tests.sink import CatchingSink
+from tests.threaded import threaded
 
 pytestmark = pytest.mark.interop
 
@@ -58,6 +58,11 @@ def test_opendkim_signs_what_users_send(live: Callable[..., LiveServer], sink: C
             assert verdict(content) == "pass example.org"
         assert "DKIM-Signature field added (s=s-rsa, d=example.org)" in opendkim.log or opendkim.log == ""
         server.wait_for_log(r" changed by a milter .*header=true")
+        huge = message("one with more in a field than libmilter takes in a packet")
+        huge["X-Huge"] = "word " * 20_000
+        with pytest.raises(smtplib.SMTPDataError, match=r"451, .*Service unavailable"):  # opendkim's own limit
+            server.submit(ALICE, "secret", BOB, huge)
+        server.wait_for_log(rf' content refused .*milter="refused by {opendkim.place}"')
 
 
 def test_while_opendkim_is_away_users_hear_so_and_nothing_leaves_unsigned(

@@ -11,6 +11,7 @@ the script may have a word: HANG, CLOSE, or octets that are no packet.
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -80,7 +81,7 @@ class ScriptedMilter:
         self._steps = steps
         self._agreement = struct.pack("!III", version, actions, steps) + macro_lists
         self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.changed = asyncio.Condition()
 
     async def __aenter__(self) -> Self:
@@ -105,6 +106,17 @@ class ScriptedMilter:
         """Return the data of each command with a letter."""
         return [data for each, data in self.told if each == letter]
 
+    async def hang_up(self, *, harshly: bool = False) -> None:
+        """End all connections, as one that is restarted; `harshly`: with a reset, as one that crashed."""
+        count = self.closed + len(self._serving)
+        for task, writer in self._serving.items():
+            if harshly:
+                linger = struct.pack("ii", 1, 0)
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                writer.transport.abort()
+            task.cancel()
+        await self.until_closed(count)
+
     async def until(self, letters: str) -> None:
         """Wait until the last commands were these."""
         async with asyncio.timeout(5), self.changed:
@@ -118,7 +130,7 @@ class ScriptedMilter:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
-        self._serving.add(task)
+        self._serving[task] = writer
         self.connections += 1
         try:
             while True:
@@ -130,7 +142,7 @@ class ScriptedMilter:
             return
         finally:
             self.closed += 1
-            self._serving.discard(task)
+            self._serving.pop(task, None)
             writer.close()
             async with self.changed:
                 self.changed.notify_all()

@@ -82,7 +82,17 @@ def test_no_recipient_is_lost_whom_the_client_named_in_another_case() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "<>", "<postmaster>", "root", "<a b@c.example>", "<a@b.example> SIZE=1", "a@b.example>\r\nX: <", "<\u00e9@b.example>"]
+    "path",
+    [
+        "",
+        "<>",
+        "<postmaster>",
+        "root",
+        "<a b@c.example>",
+        "<a@b.example> SIZE=1",
+        "a@b.example>\r\nX: <",
+        "<\u00e9@b.example>",
+    ],
 )
 def test_no_recipient(path: str) -> None:
     with pytest.raises(Nonsense):

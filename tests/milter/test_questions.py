@@ -40,6 +40,16 @@ def test_fields(leading_blanks: bool, told: list[bytes]) -> None:
     assert [struct.unpack("!I", packet[:4])[0] for packet in packets] == list(map(len, told))
 
 
+@pytest.mark.parametrize("header", [b"X-Huge: " + b"x" * 200_000 + b"\r\n", b"X" * 200_000 + b": x\r\n"])
+def test_no_field_is_larger_than_libmilter_takes(header: bytes) -> None:
+    (told,) = questions.header_fields(header, leading_blanks=True)
+    name, value, rest = told[5:].split(b"\0")
+    assert len(told) <= 5 + CHUNK
+    assert header.startswith(name)
+    assert value[:2] == b" x"
+    assert rest == b""
+
+
 @pytest.mark.parametrize(
     "pieces", [[], [b""], [b"x" * 10] * 3, [b"x" * CHUNK], [b"x" * (3 * CHUNK + 1)], [b"x"] * 70_000]
 )

@@ -1,4 +1,4 @@
-"""A scripted milter in a thread of its own, for tests that have no event loop, or whose subject has one.
+"""An asyncio server in a thread of its own, for tests that have no event loop, or whose subject has one.
 
 with threaded(ScriptedMilter({b"E": [add_field("X-Spam", "yes"), (b"a", b"")]})) as milter:
     milter.place
@@ -7,18 +7,19 @@ with threaded(ScriptedMilter({b"E": [add_field("X-Spam", "yes"), (b"a", b"")]}))
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar
 
-from tests.milter.scripted import ScriptedMilter
+Server = TypeVar("Server", bound=AbstractAsyncContextManager[Any])
 
 
 @contextmanager
-def threaded(milter: ScriptedMilter) -> Iterator[ScriptedMilter]:
+def threaded(server: Server) -> Iterator[Server]:
     loop, up = asyncio.new_event_loop(), threading.Event()
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with milter:
+        async with server:
             up.set()
             await stop.wait()
 
@@ -26,7 +27,7 @@ def threaded(milter: ScriptedMilter) -> Iterator[ScriptedMilter]:
     thread.start()
     assert up.wait(10)
     try:
-        yield milter
+        yield server
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
