@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Never, cast
 
 import pytest
 
 from tests.deliver.setting import MemoryResolver
 from valija.dns.resolver import Resolver
-from valija.dns.reverse import ReverseName, find_reverse_name
+from valija.dns.reverse import ReverseName, confirmed_name, find_reverse_name
 
 V4, V6 = "192.0.2.7", "2001:db8::7"
 PTR4 = "7.2.0.192.in-addr.arpa"
@@ -59,3 +59,18 @@ def test_a_name_that_does_not_lead_back_is_missing(zone: dict[str, list[str]], n
 def test_what_cannot_be_looked_up_is_not_missing(zone: dict[str, list[str]]) -> None:
     found = find(V4, zone)
     assert (found.is_missing, found.confirmed, found.failed) == (False, "", "SERVFAIL")
+
+
+class Silent:
+    """A name server that says nothing."""
+
+    async def lookup(self, name: str, rtype: str) -> Never:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_the_name_alone_is_waited_for_no_longer_than_is_wanted() -> None:
+    zone = {PTR4: ["PTR mail.example.org"], "mail.example.org": [f"A {V4}"]}
+    assert asyncio.run(confirmed_name(cast("Resolver", MemoryResolver(zone)), V4, 5.0)) == "mail.example.org"
+    assert asyncio.run(confirmed_name(cast("Resolver", MemoryResolver({})), V4, 5.0)) == ""
+    assert asyncio.run(confirmed_name(cast("Resolver", Silent()), V4, 0.01)) == ""

@@ -1,6 +1,7 @@
 """Milters that hang, hang up, talk nonsense or want too much: bounded, and as was chosen."""
 
 import asyncio
+import errno
 import re
 import socket
 import struct
@@ -27,9 +28,10 @@ from tests.milter.scripted import (
 from tests.receive.examined import ALICE, send, send_on, written
 from tests.receive.filtered import filtered, told
 from tests.tally import Tally
-from valija.milter import conversation
+from valija.milter import conversation, line
 from valija.milter.options import MilterOptions
 from valija.milter.packets import LONGEST
+from valija.queue.spool import Spool, SpoolFile
 
 AWAY = "451 4.7.1 The message can't be examined now, try again later"
 STEPS = [b"O", b"C", b"H", b"M", b"R", b"T", b"L", b"N", b"B", b"E"]
@@ -271,6 +273,82 @@ def to_the_milter(milter: ScriptedMilter) -> list[str]:
     return [" ".join(row) for row in rows if row[2].endswith(port) and row[3] == "01"]  # established
 
 
+def test_all_that_a_message_takes_is_bounded_however_patient_each_step_is(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "LONGEST_WORK", 0.2)
+
+    async def story() -> None:
+        async with ScriptedMilter({b"B": SILENCE}) as milter, filtered(tmp_path, milter, content_timeout=0.1) as r:
+            assert (await send(r, written())).startswith(AWAY)
+        assert "it has been at work for 0.2 s" in told(tmp_path)
+
+    run(story())
+
+
+@pytest.mark.parametrize("harshly", [False, True])
+@pytest.mark.parametrize("then", [("RSET", "250"), (f"RCPT TO:<{ALICE}>", AWAY), ("QUIT", "221")])
+def test_a_filter_that_goes_in_the_middle_of_a_transaction_harms_nothing_else(
+    run: Any, tmp_path: Path, harshly: bool, then: tuple[str, str]
+) -> None:
+    async def story() -> None:
+        async with ScriptedMilter() as milter, filtered(tmp_path, milter) as r:
+            d = await r.connect()
+            await d.reply()
+            await d.say("EHLO c.example", "MAIL FROM:<a@b.example>", f"RCPT TO:<{ALICE}>")
+            await milter.hang_up(harshly=harshly)
+            await d.say("NOOP")
+            said, reply = then
+            assert (await d.say(said)).startswith(reply)
+            if said != "QUIT":
+                await d.say("RSET")
+                assert (await send_on(d, written())).startswith("250")
+                await d.say("QUIT")
+            await d.until_closed()
+        assert "ended=quit" in r.log
+        assert "fault" not in r.log + told(tmp_path)
+
+    run(story())
+
+
+@pytest.mark.parametrize("harshly", [False, True])
+def test_a_filter_that_was_restarted_between_two_messages_costs_none(run: Any, tmp_path: Path, harshly: bool) -> None:
+    async def story() -> None:
+        async with ScriptedMilter() as milter, filtered(tmp_path, milter, default_action="reject") as r:
+            d = await r.connect()
+            await d.reply()
+            await d.say("EHLO c.example")
+            assert (await send_on(d, written())).startswith("250")
+            await milter.hang_up(harshly=harshly)
+            await d.say("NOOP")
+            assert (await send_on(d, written())).startswith("250")
+            assert milter.letters().count("CHM") == 2
+        assert "milter failed" not in told(tmp_path)
+
+    run(story())
+
+
+def test_by_a_body_for_which_there_was_no_room_nobody_judges(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: Spool) -> SpoolFile:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def story() -> None:
+        large: list[Packet] = [(b"b", b"x" * 60_000)] * 5
+        async with (
+            ScriptedMilter({b"E": [*large, (b"a", b"")]}) as first,
+            ScriptedMilter({b"E": [(b"r", b"")]}) as second,
+            filtered(tmp_path, first, second) as r,
+        ):
+            monkeypatch.setattr(Spool, "create", no_room)
+            assert (await send(r, written())).startswith("452 4.3.1")
+            assert "E" not in second.letters()
+            assert not r.queue.messages
+
+    run(story())
+
+
 def test_who_reads_nothing_is_given_up(run: Any, tmp_path: Path) -> None:
     async def story() -> None:
         body = ("x" * 998 + "\r\n") * 10_000  # more than the system keeps for it
@@ -303,6 +381,7 @@ def test_what_is_said_of_a_failure_is_what_happens(
             assert (await send(r, written())).startswith(reply)
             if action in ("tempfail", "reject"):
                 assert not r.queue.messages
+                assert step != b"E" or f'milter="not asked: {milter.place}"' in r.log
             else:
                 assert r.queue.only.on_hold is (action == "quarantine")
                 assert [each.address for each in r.queue.only.envelope.recipients] == [ALICE]
@@ -310,6 +389,23 @@ def test_what_is_said_of_a_failure_is_what_happens(
                 reason = f"the filter at {milter.place} could not be asked"
                 assert r.queue.only.origin.findings == (("hold", reason),)
         assert f"action={action}" in told(tmp_path)
+
+    run(story())
+
+
+@pytest.mark.parametrize("action", ["reject", "accept"])
+def test_what_this_server_is_short_of_refuses_nothing_and_lets_nothing_by(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    async def no_descriptor(_: str) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def story() -> None:
+        async with ScriptedMilter() as milter, filtered(tmp_path, milter, default_action=action) as r:
+            with monkeypatch.context() as short:
+                short.setattr(line, "_connected", no_descriptor)
+                assert (await send(r, written())).startswith("451 4.3.0")
+            assert (await send(r, written())).startswith("250")
 
     run(story())
 

@@ -90,6 +90,29 @@ def test_one_asks_whether_the_silence_is_over_and_the_others_wait_a_moment(
     told(tmp_path, story)
 
 
+def test_one_message_that_is_too_much_for_it_leaves_no_others_unexamined(tmp_path: Path) -> None:
+    async def story(condition: Condition) -> None:
+        gate = asyncio.Event()
+
+        async def too_much() -> str:
+            await gate.wait()
+            return await SILENT()
+
+        slow = asyncio.create_task(away(condition, too_much))
+        await asyncio.sleep(0)
+        assert await condition.ask(well) == "well"
+        gate.set()
+        await slow
+        gate.clear()
+        another = asyncio.create_task(away(condition, too_much))
+        await asyncio.sleep(0)
+        assert await condition.ask(well) == "well"  # it does not stand behind that one
+        gate.set()
+        await another
+
+    told(tmp_path, story)
+
+
 def test_whoever_waits_for_one_that_fails_fails_with_it(tmp_path: Path) -> None:
     async def story(condition: Condition) -> None:
         await away(condition, SILENT)

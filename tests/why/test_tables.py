@@ -17,20 +17,44 @@ from valija.why import refusals
 from valija.why.refusals import judge
 from valija.why.remedies import REMEDIES
 
-REPLIES = ("554 5.7.1 x", "550 5.1.1 x", "550 5.7.13 x", "450 4.7.28 x", "552 5.3.4 x", "554 5.4.6 x", "452 4.3.1 x")
+RSPAMD = ("", "reject", "soft reject", "not scanned: no answer within 15 s")
+REPLIES = (
+    "554 5.7.1 x",
+    "451 4.7.1 x",
+    "550 5.1.1 x",
+    "550 5.7.13 x",
+    "450 4.7.28 x",
+    "552 5.3.4 x",
+    "554 5.4.6 x",
+    "452 4.3.1 x",
+)
+MILTER = ("", "refused by inet:127.0.0.1:8891", "not asked: inet:127.0.0.1:8891")
 CHECKS = (*refusals._CHECKS, "another")
 
 
 def every_text() -> list[str]:
     lines = [
         Event(
-            0.0, "info", event, {"reply": reply, "login": login, "client": "192.0.2.1", "check": check, "dmarc": dmarc}
+            0.0,
+            "info",
+            event,
+            {
+                "reply": reply,
+                "login": login,
+                "client": "192.0.2.1",
+                "check": check,
+                "dmarc": dmarc,
+                "rspamd": rspamd,
+                "milter": milter,
+            },
         )
         for event in refusals._JUDGES
         for reply in REPLIES
         for login in ("", "alice@example.org")
         for check in CHECKS
         for dmarc in ("", "fail")
+        for rspamd in RSPAMD
+        for milter in MILTER
     ]
     judged = [judgement for line in lines if (judgement := judge(line))]
     assert len(judged) == len(lines)
@@ -78,6 +102,25 @@ def test_every_setting_that_is_named_is_there() -> None:
         ('sender refused  login="" reverse_path=<bob@x> reply="550 5.7.1 no"', "had not logged in"),
         ('content refused  login=alice@example.org reply="550 5.7.1 bob@x is not yours"', "tried to send as"),
         ('content refused  login="" reply="550 5.7.1 no" spf=fail dkim=none dmarc=fail author=x.example', "DMARC"),
+        (
+            'content refused  login="" reply="550 5.7.1 no" dmarc=fail rspamd=reject rspamd_score=15.00/15.00',
+            "15.00/15",
+        ),
+        ('content refused  login="a@b" reply="550 5.7.1 no" rspamd=reject rspamd_symbols=GTUBE', "by the rules GTUBE"),
+        (
+            'content refused  login="a@b" reply="550 5.7.1 no" rspamd=reject milter="refused by inet:127.0.0.1:1"',
+            "The filter at inet:127.0.0.1:1 refused it: 550 5.7.1 no",
+        ),
+        (
+            'content refused  login="a@b" reply="451 4.7.1 no" milter="not asked: unix:/run/m.sock"',
+            "at unix:/run/m.sock could not be asked",
+        ),
+        ('content refused  login="" reply="451 4.7.1 no" rspamd="soft reject"', "come again later"),
+        (
+            'content refused  login="" reply="451 4.7.1 no" rspamd="not scanned: no connection"',
+            "asked about it: no con",
+        ),
+        ('content refused  login="" reply="550 5.7.1 no" rspamd="no action"', "It was refused here: 550 5.7.1 no"),
         ('content refused  login="" reply="554 5.4.6 Too many hops"', "goes round in circles"),
         ('content refused  login="" reply="451 4.7.1 hm"', "It was refused here: 451 4.7.1 hm"),
         ('refused by a check  check=dnsbl client=192.0.2.1 reply="550 5.7.1 listed"', "[192.0.2.1] is on a block list"),

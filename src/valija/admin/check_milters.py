@@ -57,7 +57,7 @@ def _ask(options: MilterOptions) -> bytes:
 async def _met(options: MilterOptions) -> _Answer:
     try:
         line = await Line.open(options)
-    except MilterFailed as failed:
+    except (MilterFailed, OSError) as failed:
         return _Answer(fault=str(failed))
     line.close(politely=True)
     return _Answer(line.terms.version)

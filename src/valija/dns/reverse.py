@@ -3,6 +3,7 @@
 found = await find_reverse_name(resolver, "192.0.2.7")
 found.confirmed          # "mail.example.org", "" where there is none
 found.failed             # why it could not be told, "" where it could
+await confirmed_name(resolver, "192.0.2.7", 5.0)      # the name alone, if it is told in time
 """
 
 import asyncio
@@ -42,3 +43,12 @@ async def find_reverse_name(resolver: Resolver, address: str) -> ReverseName:
         if wanted in map(ip_address, leads.records):
             return ReverseName(names, confirmed=name)
     return ReverseName(names, failed=next((each.detail for each in back if each.status is Status.FAILED), ""))
+
+
+async def confirmed_name(resolver: Resolver, address: str, patience: float) -> str:
+    """Return the name of an address that leads back to it, `""` where none is found within `patience` seconds."""
+    try:
+        async with asyncio.timeout(patience):
+            return (await find_reverse_name(resolver, address)).confirmed
+    except TimeoutError:
+        return ""

@@ -21,6 +21,7 @@ from valija.milter.questions import QUIT
 from valija.milter.terms import Terms, agreed, offer
 
 _PIECE: Final = 64 * 1024  # octets
+_OUR_SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
 class MilterFailed(Exception):
@@ -42,7 +43,9 @@ class Line:
 
     @classmethod
     async def open(cls, options: MilterOptions) -> Self:
-        """Connect, and agree on the terms. Raises MilterFailed."""
+        """Connect, and agree on the terms. Raises MilterFailed, and OSError where this process is short of something:
+        that is no failure of the filter's, which may mean that mail is refused.
+        """
         patience = options.connect_timeout
         try:
             async with asyncio.timeout(patience):
@@ -50,6 +53,8 @@ class Line:
         except TimeoutError:
             raise MilterFailed(f"no connection within {patience:g} s", is_silent=True) from None
         except OSError as error:
+            if error.errno in _OUR_SHORTAGE:
+                raise
             raise MilterFailed(_in_words(options.place, error)) from None
         try:
             line.tell(offer())

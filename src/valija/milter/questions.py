@@ -18,7 +18,8 @@ from typing import Final
 from valija.content.header import fields
 from valija.milter.packets import packet
 
-CHUNK: Final = 65_535  # octets of a body in one packet
+CHUNK: Final = 65_535  # octets of data in one packet; libmilter hangs up on more
+_LONGEST_NAME: Final = 998
 
 DATA: Final = packet(b"T")
 END_OF_HEADER: Final = packet(b"N")
@@ -59,12 +60,15 @@ def macros(command: bytes, pairs: Iterable[tuple[str, str]]) -> bytes:
 
 
 def header_fields(header: bytes, *, leading_blanks: bool) -> Iterator[bytes]:
-    """Yield the packet of each field. Lines of a folded one are parted by LF alone, as Sendmail does it."""
+    """Yield the packet of each field. Lines of a folded one are parted by LF alone, as Sendmail does it.
+
+    Of a field that no packet can hold its beginning is told: else who writes such a field would get by the filter.
+    """
     for field in fields(header):
-        name, value = field.raw[: len(field.name)], field.value.replace(b"\r\n", b"\n")
+        name, value = field.raw[: len(field.name)][:_LONGEST_NAME], field.value.replace(b"\r\n", b"\n")
         if not leading_blanks:
             value = value.removeprefix(b" ")
-        yield packet(b"L", name + b"\0" + value + b"\0")
+        yield packet(b"L", (name + b"\0" + value)[: CHUNK - 1] + b"\0")
 
 
 def body_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:

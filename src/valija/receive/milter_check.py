@@ -13,14 +13,13 @@ Known weaknesses: it hears of DATA once the content is there; of commands that a
 nothing.
 """
 
-import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from valija.dns.resolver import Resolver
-from valija.dns.reverse import find_reverse_name
+from valija.dns.reverse import confirmed_name
 from valija.logs import Log
 from valija.mail.address import domain_of
 from valija.mail.envelope import Envelope, Notify, Recipient
@@ -158,11 +157,7 @@ class MilterCheck(Check):
         unknown = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
         if not address or client.login or client.is_trusted:
             return unknown
-        try:
-            async with asyncio.timeout(_NAME_PATIENCE):
-                return (await find_reverse_name(self._ground.resolver, address)).confirmed or unknown
-        except TimeoutError:
-            return unknown
+        return await confirmed_name(self._ground.resolver, address, _NAME_PATIENCE) or unknown
 
     def _known(self, client: Client) -> dict[str, str]:
         """Return the macros that hold for the whole session."""
@@ -239,7 +234,9 @@ class MilterCheck(Check):
         if self._options.default_action == "quarantine":
             return Verdict(hold=f"the filter at {self._options.place} could not be asked")
         refusal = _AWAY.get(self._options.default_action)
-        return Verdict(refusal=refusal, findings=(("milter", f"not asked: {self._options.place}"),)) if refusal else None
+        if refusal is None:
+            return None
+        return Verdict(refusal=refusal, findings=(("milter", f"not asked: {self._options.place}"),))
 
 
 def _refusal(answer: Answer) -> Reply | None:

@@ -26,7 +26,7 @@ from typing import Final
 import msgspec
 
 from valija.dns.resolver import Resolver
-from valija.dns.reverse import find_reverse_name
+from valija.dns.reverse import confirmed_name
 from valija.mail.envelope import Envelope
 from valija.mail.reply import Reply
 from valija.receive.checks import Candidate, Check, Client, ContentAnswer, Stage, Verdict
@@ -64,7 +64,8 @@ class RspamdCheck(Check):
     def on_mail(self, client: Client, mail: Mail) -> None:
         """Have the client's name looked up, once."""
         if self._name is None and client.address:
-            self._name = asyncio.create_task(_host_name(self._ground.resolver, client.address.partition("%")[0]))
+            address = client.address.partition("%")[0]
+            self._name = asyncio.create_task(confirmed_name(self._ground.resolver, address, _NAME_PATIENCE))
 
     def on_content(self, client: Client, envelope: Envelope, content: Candidate) -> ContentAnswer:
         """Ask, unless the message is too large to be asked about."""
@@ -103,15 +104,6 @@ class RspamdCheck(Check):
             login=client.login,
             tls=client.tls,
         )
-
-
-async def _host_name(resolver: Resolver, address: str) -> str:
-    """Return the name that an address leads to and that leads back to it, `""` where none is found in time."""
-    try:
-        async with asyncio.timeout(_NAME_PATIENCE):
-            return (await find_reverse_name(resolver, address)).confirmed
-    except TimeoutError:
-        return ""
 
 
 def _not_scanned(why: str) -> Verdict:

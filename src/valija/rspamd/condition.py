@@ -4,7 +4,8 @@
     answer = await condition.ask(question)       # raises what `question` raises, or RspamdAway
 
 While no answer comes in time, only one message at a time goes and finds out whether that has changed; the others wait
-for it, a moment at most. Whoever is refused at once needs no such care.
+for it, a moment at most. Whoever is refused at once needs no such care. Where others were answered meanwhile, it is not
+silent but busy, or one message is too much for it: that is no reason to leave the others unexamined.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ class Condition:
         self._place = place
         self._on_failure = on_failure
         self._silence: RspamdAway | None = None
+        self._answers = 0
         self._scouting: asyncio.Event | None = None  # set when the one that asks knows
         self._told: set[str] = set()  # why it is away, as far as the log knows
 
@@ -58,12 +60,14 @@ class Condition:
             known.set()
 
     async def _noted(self, question: Callable[[], Awaitable[T]]) -> T:
+        before = self._answers
         try:
             answer = await question()
         except RspamdAway as away:
-            self._silence = away if away.is_silent else None
+            self._silence = away if away.is_silent and self._answers == before else None
             self._tell(str(away))
             raise
+        self._answers += 1
         self._silence = None
         if self._told:
             self._told.clear()

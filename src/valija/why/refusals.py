@@ -92,6 +92,8 @@ def _limited(event: Event) -> Judgement:
 
 def _content(event: Event) -> Judgement:
     fields, status = event.fields, status_in(event.get("reply"))
+    if by_filter := _by_milter(event) or _by_rspamd(event, status):  # what was found before refused nothing
+        return by_filter
     if fields.get("dmarc") == "fail":
         author = fields.get("author", "the domain in From")
         return Judgement(
@@ -103,6 +105,47 @@ def _content(event: Event) -> Judgement:
     if status.endswith(".7.1") and event.get("login"):
         return _not_theirs(event)
     return _STATUS.get(status, _by_its_words)(event)
+
+
+def _by_milter(event: Event) -> Judgement | None:
+    """Return why a milter had a content refused, None where none did."""
+    what, _, place = event.get("milter").rpartition(" ")
+    if what == "refused by":
+        return Judgement(
+            f"The filter at {place} refused it: {event.get('reply')}",
+            "Its own log says why. Its settings are the place to mend that, or `milters` in the configuration.",
+        )
+    if what == "not asked:":
+        return Judgement(
+            f"The filter at {place} could not be asked about it.",
+            "See whether it answers now: `valija check`. What becomes of mail in the meantime is said by [milter] "
+            "default_action.",
+        )
+    return None
+
+
+def _by_rspamd(event: Event, status: str) -> Judgement | None:
+    """Return why rspamd had a content refused, None where it did not."""
+    said = event.get("rspamd")
+    if said.startswith("not scanned: ") and status == "4.7.1":
+        return Judgement(
+            f"rspamd could not be asked about it: {said.removeprefix('not scanned: ')}.",
+            "See whether it answers now: `valija check`. Clients try again by themselves. What becomes of mail in the "
+            "meantime is said by [rspamd] on_failure.",
+        )
+    if said == "reject" and status == "5.7.1":
+        rules = f", by the rules {event.get('rspamd_symbols')}" if event.get("rspamd_symbols") else ""
+        return Judgement(
+            f"rspamd takes it for unwanted mail: score {event.get('rspamd_score')}{rules}.",
+            "If it was wanted, let rspamd learn that (`rspamc learn_ham`), or give those rules less weight. [rspamd] "
+            "on_reject keeps such mail instead of refusing it.",
+        )
+    if said in ("soft reject", "greylist") and status == "4.7.1":
+        return Judgement(
+            "rspamd wants it to come again later, as it does with senders that it does not know yet (greylisting).",
+            "A proper server tries again by itself. Where it goes on too long, rspamd's own log names the filter.",
+        )
+    return None
 
 
 def _form(event: Event) -> Judgement:
@@ -226,8 +269,10 @@ def _login_frozen(event: Event) -> Judgement:
 
 def _turned_away(event: Event) -> Judgement:
     return Judgement(
-        f"[{event.get('client')}] had too many connections open at once, or all clients together had.",
-        "See client_connection_count_limit of that listener. The client tries again by itself.",
+        f"[{event.get('client')}] had too many connections, or asked for too many recipients that do not exist, "
+        f"or all clients together had too many: {event.get('reply')}",
+        "The limits are settings of that listener: client_connection_count_limit, client_connection_rate_limit and "
+        "unknown_recipient_limit. The client tries again by itself.",
     )
 
 
