@@ -63,14 +63,24 @@ class CertificateAuthority:
         return CertificateAuthority(name, parent=self)
 
     def issue(
-        self, *names: str, days: tuple[float, float] = (-1, 90), key: Key | None = None, common_name: str = ""
+        self,
+        *names: str,
+        days: tuple[float, float] = (-1, 90),
+        key: Key | None = None,
+        common_name: str = "",
+        extension: x509.ExtensionType | None = None,
     ) -> Issued:
-        """Issue a certificate for host names, IP and mail addresses; `common_name` alone makes one without any SAN."""
+        """Issue a certificate for host names, IP and mail addresses; `common_name` alone makes one without any SAN.
+
+        `extension` is one more, such as a SAN that no honest authority would write.
+        """
         key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or names[0])])
         builder = _builder(subject, self._name, key, days)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), False)
+        if extension is not None:
+            builder = builder.add_extension(extension, critical=False)
         leaf = builder.sign(self._key, hashes.SHA256())
         return Issued(leaf.public_bytes(serialization.Encoding.PEM) + self._above, key_pem(key))
 

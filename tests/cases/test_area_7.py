@@ -19,21 +19,11 @@ CONTENT: Final = HEADER + b"\r\nsecret body\r\n"
 OUTSIDER: Final = "outsider@far.example"
 
 
-class Post:
-    """A site whose next hop refuses some, and the reports that come of it."""
+class Reports:
+    """The reports that a site makes to alice."""
 
-    def __init__(self, site: Site, sink: RefusingSink) -> None:
+    def __init__(self, site: Site) -> None:
         self.site = site
-        self.sink = sink
-
-    def send(self, *recipients: str, mail: str = "", rcpt: str = "", content: bytes = CONTENT) -> str:
-        """Submit a message of alice's; return its queue id."""
-        with self.site.alice() as talk:
-            commands = [f"MAIL FROM:<{ALICE}>{mail}", *(f"RCPT TO:<{each}>{rcpt}" for each in recipients), "DATA"]
-            answers = [talk.say(command) for command in commands]
-            assert answers[-1].startswith("354"), answers
-            talk.send(content + b".\r\n")
-            return queue_id_of(talk.reply() or "")
 
     def report_on(self, queue_id: str, kind: str) -> EmailMessage:
         """Return the report on a message, as it lies in alice's Maildir."""
@@ -47,6 +37,23 @@ class Post:
         ]
         assert max(map(len, octets.splitlines())) <= 998
         return parsed(octets)
+
+
+class Post(Reports):
+    """A site whose next hop refuses some, and the reports that come of it."""
+
+    def __init__(self, site: Site, sink: RefusingSink) -> None:
+        super().__init__(site)
+        self.sink = sink
+
+    def send(self, *recipients: str, mail: str = "", rcpt: str = "", content: bytes = CONTENT) -> str:
+        """Submit a message of alice's; return its queue id."""
+        with self.site.alice() as talk:
+            commands = [f"MAIL FROM:<{ALICE}>{mail}", *(f"RCPT TO:<{each}>{rcpt}" for each in recipients), "DATA"]
+            answers = [talk.say(command) for command in commands]
+            assert answers[-1].startswith("354"), answers
+            talk.send(content + b".\r\n")
+            return queue_id_of(talk.reply() or "")
 
     def is_silent_about(self, queue_id: str) -> bool:
         """Whether a message ended without any report."""

@@ -15,6 +15,8 @@ from tests.cases.talk import Talk
 
 GREEDY: Final = 5
 PIECE: Final = 32 * 1024
+pytestmark = pytest.mark.alone
+
 PATIENCE: Final = 1.0  # seconds for four round trips; they took ten and more where turns were not taken
 
 

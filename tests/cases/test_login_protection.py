@@ -16,6 +16,7 @@ from tests.cases.conftest import ALICE, BOB, SECRETS, SITE, assert_only_lines_of
 from tests.cases.talk import Talk, plain
 from tests.live import LiveServer, overlay
 from tests.network import MISSING, Network
+from tests.tally import Tally
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -83,7 +84,7 @@ def world() -> Iterator[World]:
         assert_only_lines_of_ours(server)
 
 
-def test_a_spray_is_stopped_and_the_owner_gets_in(world: World) -> None:
+def test_a_spray_is_stopped_and_the_owner_gets_in(world: World, tally: Tally) -> None:
     assert world.log_in(HOME).startswith("235")
     codes = world.spray("first")
     assert LIMIT <= codes["535"] < LIMIT + WORKERS, "two workers may let the last one through at the same moment"
@@ -99,6 +100,7 @@ def test_a_spray_is_stopped_and_the_owner_gets_in(world: World) -> None:
     assert log.count("login throttled") == len(BOTS) + 1, "once for each network"
     assert "first" not in log
     assert SECRETS[ALICE] not in log
+    tally("abuse", guesses=2 * len(BOTS), networks=len(BOTS), verified=codes["535"], honest_served=len(at_home) + 2)
 
 
 def test_what_was_counted_outlives_a_worker_and_who_is_known_outlives_the_server(world: World) -> None:

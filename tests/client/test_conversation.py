@@ -187,7 +187,7 @@ def test_tls_that_is_verified(pki: Pki) -> None:
     ],
 )
 @pytest.mark.parametrize("insecure", [False, True])
-def test_c057_a_certificate_that_is_not_accepted(
+def test_a_certificate_that_is_not_accepted(
     pki: Pki, name: str, days: tuple[float, float], why: str, insecure: bool
 ) -> None:
     context = pki.context(name, days)

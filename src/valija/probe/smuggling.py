@@ -24,6 +24,9 @@ FORMS: Final[tuple[tuple[str, str, bytes], ...]] = (
     ("cr-dot-lf", "CR . LF", b"\r.\n"),
     ("cr-dot-crlf", "CR . CR LF", b"\r.\r\n"),
     ("crlf-dot-cr", "CR LF . CR", b"\r\n.\r"),
+    ("lf-dot-cr", "LF . CR", b"\n.\r"),
+    ("crlf-dot-crcrlf", "CR LF . CR CR LF", b"\r\n.\r\r\n"),
+    ("crcrlf-dot-crcrlf", "CR CR LF . CR CR LF", b"\r\r\n.\r\r\n"),
     ("nul-before-dot", "CR LF NUL . CR LF", b"\r\n\0.\r\n"),
     ("nul-behind-dot", "CR LF . NUL CR LF", b"\r\n.\0\r\n"),
 )
