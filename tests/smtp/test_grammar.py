@@ -77,6 +77,13 @@ def test_not_a_path(text: str) -> None:
         grammar.path(text)
 
 
+@pytest.mark.parametrize("char", ["\x85", "\x9b", "\u2028", "\u2029", "\udcff"])
+def test_what_ends_lines_elsewhere_is_in_no_path(char: str) -> None:
+    for text in (f"<a{char}b@x.example>", f'<"a{char}b"@x.example>', f"<a@x{char}.example>"):
+        with pytest.raises(PathFault):
+            grammar.path(text)
+
+
 def test_a_long_signed_local_part_is_a_path() -> None:
     local = "SRS0=" + "x" * 100
     assert grammar.path(f"<{local}@b.example>") == (f"{local}@b.example", "")

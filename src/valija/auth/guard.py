@@ -10,6 +10,9 @@ tells the name, and every response is passed on.
 With `good`, a login that was right a moment ago is answered from memory (auth/good_logins), behind the throttle, so
 that the memory cannot be guessed at faster than the back end. A wrong password has everything that is remembered of its
 login verified again.
+
+With a `desk`, strangers' passwords are verified a few at a time (auth/desk): for a back end that is ours to keep from
+being overrun.
 """
 
 from collections.abc import Callable
@@ -28,6 +31,7 @@ from valija.auth.backend import (
     Wrong,
 )
 from valija.auth.claim import claimed_name
+from valija.auth.desk import Desk
 from valija.auth.good_logins import GoodLogins
 from valija.auth.throttle import Attempt, Throttle
 from valija.smtp import sasl
@@ -46,8 +50,10 @@ class GuardedBackend:
         *,
         name: Callable[[str], str],
         good: GoodLogins | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self.throttle = throttle
+        self.desk = desk
         self._inner = inner
         self._name = lru_cache(maxsize=1024)(lambda login: name(login)[:_LONGEST_NAME])
         self._good = good
@@ -130,9 +136,21 @@ class _HeldBack:
             attempt.was_right()
             return success
         with _Ending(attempt) as ending:
-            step = ending.step = await self._ask()
+            step = ending.step = await self._ask_in_turn(claim.authcid, attempt)
         self._guard.learn(claim, step)
         return step
+
+    async def _ask_in_turn(self, login: str, attempt: Attempt) -> Step:
+        desk = self._guard.desk
+        if desk is None or attempt.is_familiar:
+            return await self._ask()
+        if not await desk.come():
+            self._guard.throttle.refused += 1
+            return Throttled(login)
+        try:
+            return await self._ask()
+        finally:
+            desk.leave()
 
     async def _ask(self) -> Step:
         step: Step = Malformed()

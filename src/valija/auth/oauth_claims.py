@@ -13,6 +13,7 @@ from typing import Final, TypeGuard
 import msgspec
 
 LEEWAY: Final = 30.0  # seconds that clocks may differ
+_MOST_BITS: Final = 64  # of a time
 
 
 class ClaimRules(msgspec.Struct, frozen=True):
@@ -72,4 +73,7 @@ def _has_come(moment: object, now: float) -> bool:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # An integer may be longer than any float, which it is compared as.
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() <= _MOST_BITS
+    return isinstance(value, float)

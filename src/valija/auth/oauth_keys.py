@@ -18,6 +18,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from valija.auth.oauth_http import IssuerAway
+from valija.mail.unreadable import UNREADABLE
 
 KEPT_FOR: Final = 3600.0  # seconds
 STALE_FOR: Final = 86_400.0
@@ -39,7 +40,7 @@ def parse_keys(document: bytes) -> list[SigningKey]:
     try:
         listed = msgspec.json.decode(document)["keys"]
         return [key for each in listed[:_MOST_KEYS] if (key := _parse_key(each))]
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except (*UNREADABLE, KeyError, TypeError, AttributeError):
         raise IssuerAway("its keys are no JWK Set") from None
 
 

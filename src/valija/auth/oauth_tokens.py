@@ -19,6 +19,7 @@ import msgspec
 from valija.auth.oauth_claims import ClaimRules, Identity, Rejected, judge
 from valija.auth.oauth_http import IssuerAway
 from valija.auth.oauth_keys import IssuerKeys
+from valija.mail.unreadable import UNREADABLE
 
 ALGORITHMS: Final = frozenset({"RS256", "PS256", "ES256", "EdDSA"})
 KEPT_FOR: Final = 60.0  # seconds
@@ -61,7 +62,7 @@ class SignedTokens:
         try:
             payload = self._jws.decode(token, key, algorithms=[algorithm])  # type: ignore[arg-type]  # any public key
             return msgspec.json.decode(payload, type=dict[str, object])
-        except (jwt.PyJWTError, msgspec.DecodeError):
+        except (jwt.PyJWTError, *UNREADABLE):
             return None
 
 
@@ -81,7 +82,7 @@ class IntrospectedTokens:
             return known
         try:
             claims = msgspec.json.decode(await self._ask(token), type=dict[str, object])
-        except msgspec.DecodeError:
+        except UNREADABLE:
             raise IssuerAway("what it says of a token is no JSON") from None
         if claims.get("active") is not True:
             return Rejected("the issuer says that it is not active")

@@ -14,7 +14,10 @@ are no UTF-8 are just wrong.
 
 import asyncio
 import base64
+import contextlib
+import os
 import secrets
+import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
@@ -26,6 +29,7 @@ from valija.auth.good_logins import GoodLogins
 
 MEMORY_COST: Final = 19 * 1024  # KiB; with two rounds on one lane what OWASP recommends, some 20 ms
 MAX_PASSWORD: Final = 1024  # octets
+_NICE: Final = 5  # nice(2); on Linux a thread has its own
 WAITING_PER_THREAD: Final = 100  # some seconds of work: whoever comes behind would give up anyway
 
 
@@ -70,7 +74,7 @@ class Passwords:
     """Verifies passwords, some at once in threads. `good` is what the workers remember together."""
 
     def __init__(self, threads: int, hasher: Hasher = ARGON2, good: GoodLogins | None = None) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password", initializer=_yield_to_others)
         self._most_waiting = threads * WAITING_PER_THREAD
         self._hasher = hasher
         self._waiting = 0
@@ -112,6 +116,12 @@ class Passwords:
             return self._hasher.verify(stored, password)
         except VerifyMismatchError:
             return False
+
+
+def _yield_to_others() -> None:
+    """Have this thread step back when the processors are busy: mail should not wait for guesses."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _as_text(password: bytes) -> str:

@@ -6,7 +6,7 @@
     backend = protection.guard(DovecotBackend(path, log), name=system_name, remembers=True)
 
 The way of a login: auth/guard holds it back, auth/throttle lets it through or not by the rules of policy/login_pace,
-auth/good_logins may answer for the back end, and the outcome is counted (auth/failures) and remembered
+auth/good_logins may answer for the back end, and the outcome is counted (valija/occurrences) and remembered
 (auth/known_networks).
 """
 
@@ -18,13 +18,14 @@ from typing import Final
 
 from valija.auth.accounts import canonical_login
 from valija.auth.backend import AuthBackend
+from valija.auth.desk import Desk
 from valija.auth.digests import DigestTable
-from valija.auth.failures import FailureTable
 from valija.auth.good_logins import GoodLogins
 from valija.auth.guard import GuardedBackend
 from valija.auth.known_networks import RECENT, KnownNetworks
 from valija.auth.throttle import Throttle
 from valija.logs import Log
+from valija.occurrences import OccurrenceTable
 from valija.policy.login_pace import WINDOW, PaceLimits
 
 _WRONG_FOR: Final = 2 * WINDOW  # seconds, at most: no shorter than a guess counts
@@ -35,7 +36,7 @@ class SharedLogins:
     """What all workers know of logins, in memory that they share. It begins anew with the server."""
 
     def __init__(self, workers: int) -> None:
-        self.failures = FailureTable.shared(workers)
+        self.failures = OccurrenceTable.shared(workers, WINDOW)
         self.good = GoodLogins.shared()
         self.wrong = DigestTable.shared(_WRONG_FOR)
         self.recent = DigestTable.shared(RECENT)
@@ -55,9 +56,15 @@ class LoginProtection:
         self._throttle.limits = limits
         self._throttle.is_shared = is_shared
 
-    def guard(self, inner: AuthBackend, *, name: Callable[[str], str], remembers: bool) -> GuardedBackend:
-        """Return a back end behind the guard; `remembers`: right logins, for one that does not do so itself."""
-        return GuardedBackend(inner, self._throttle, name=name, good=self.good if remembers else None)
+    def guard(
+        self, inner: AuthBackend, *, name: Callable[[str], str], remembers: bool, places: int = 0
+    ) -> GuardedBackend:
+        """Return a back end behind the guard; `remembers`: right logins, for one that does not do so itself.
+
+        `places`: so many passwords of strangers are verified at once; 0 where that costs us nothing.
+        """
+        good, desk = self.good if remembers else None, Desk(places) if places else None
+        return GuardedBackend(inner, self._throttle, name=name, good=good, desk=desk)
 
     @property
     def refused(self) -> int:

@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from valija.auth.digests import DigestTable
-from valija.auth.failures import Entry, FailureCounter
 from valija.auth.known_networks import KnownNetworks
 from valija.logs import Log
+from valija.occurrences import Entry, OccurrenceCounter
 from valija.policy.login_pace import Guesses, Pace, PaceLimits, familiar_pace, network_of, stranger_pace
 
 Sleep = Callable[[float], Awaitable[object]]
@@ -31,6 +31,8 @@ MOST_ASLEEP: Final = 200  # strangers in a worker, and as many familiar clients
 
 class Attempt(Protocol):
     """A login that was let through. One of these is called, once, when it is known how it ended."""
+
+    is_familiar: bool
 
     def was_right(self) -> None:
         """The guess was right."""
@@ -51,7 +53,7 @@ class Throttle:
 
     def __init__(
         self,
-        counter: FailureCounter,
+        counter: OccurrenceCounter,
         wrong: DigestTable,
         told: DigestTable,
         known: KnownNetworks,
@@ -142,6 +144,8 @@ class Throttle:
 class _Stranger:
     """A login from a network where it was not right before. `entries` is what was counted ahead."""
 
+    is_familiar = False
+
     def __init__(self, throttle: Throttle, name: str, network: str, guess: bytes | None) -> None:
         self.entries: list[Entry] = []
         self._throttle = throttle
@@ -168,6 +172,8 @@ class _Stranger:
 class _Familiar:
     """A login from a network where it was right before, or from one that many share; `noted`: nothing new there."""
 
+    is_familiar = True
+
     def __init__(self, throttle: Throttle, name: str, network: str, guess: bytes | None, *, noted: bool) -> None:
         self.key = f"at {name} from {network}"
         self._throttle = throttle
@@ -191,6 +197,8 @@ class _Familiar:
 
 class _Unlimited:
     """A login where no limit is configured."""
+
+    is_familiar = True
 
     def was_right(self) -> None:
         """It makes no difference."""

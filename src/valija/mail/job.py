@@ -1,5 +1,6 @@
 """A job: what a delivery agent is asked to do. One message, one next hop, the recipients that share it."""
 
+from functools import lru_cache
 from typing import Literal, NewType
 
 import msgspec
@@ -40,10 +41,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     @property
     def lane(self) -> str:
         """One line of text for all that tells routes apart, as the queue file keeps it."""
-        if self.is_plain:
-            return self.next_hop
-        first = " tls" if self.tls_wrappermode else ""
-        return f"{self.next_hop} {self.port} {self.login} {self.pool} {self.tls_demand}{first}"
+        return self.next_hop if self.is_plain else _lane(self)
 
     @property
     def is_final(self) -> bool:
@@ -54,6 +52,12 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     def is_plain(self) -> bool:
         """Whether it is the way to a domain's MX hosts, or to a mailbox here, with nothing special about it."""
         return not (self.port or self.login or self.pool or self.tls_demand or self.tls_wrappermode)
+
+
+@lru_cache(maxsize=256)
+def _lane(route: Route) -> str:
+    first = " tls" if route.tls_wrappermode else ""
+    return f"{route.next_hop} {route.port} {route.login} {route.pool} {route.tls_demand}{first}"
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

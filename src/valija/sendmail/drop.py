@@ -13,10 +13,14 @@ import contextlib
 import os
 from typing import Final
 
+from valija.faults.points import fault_point
 from valija.sendmail.message import HELLO, Message
 
 MARK: Final = "user.valija.maildrop"
 RECIPIENTS: Final = 1000  # in one file, which is one transaction
+_write_point = fault_point("drop.write")
+_complete = fault_point("drop.complete")
+_synced = fault_point("drop.synced")
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,12 +41,15 @@ def leave(folder: str, message: Message) -> None:
 def _write(name: str, message: Message) -> None:
     opened = os.open(name, _FLAGS, 0o600)
     try:
+        _write_point()
         rcpts = b"".join(map(message.rcpt, message.recipients))
         _write_all(opened, HELLO + message.mail() + rcpts + message.chunk())
         _write_all(opened, message.content)
         os.setxattr(opened, MARK, str(os.fstat(opened).st_ino).encode())
         os.fchmod(opened, 0o644)
+        _complete()
         os.fsync(opened)
+        _synced()
     finally:
         os.close(opened)
 

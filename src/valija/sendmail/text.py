@@ -26,11 +26,11 @@ from valija.sendmail.exits import Exit, Failure
 ASK_AT: Final = 1024 * 1024  # octets: smaller messages are taken anywhere, and nobody has to be asked
 _PIECE: Final = 64 * 1024
 
-_LINE_END: Final = re.compile(rb"\r+\n")
+_LINE_END: Final = re.compile(rb"(?<!\r)\r++\n")  # from the first CR alone: there may be very many of them
 # The groups are not possessive: Python 3.11 keeps what a failed turn of such a group had read.
 _HEADER: Final = re.compile(rb"(?:[!-9;-~]++[ \t]*+:[^\n]*+\n(?:[ \t][^\n]*+\n)*)*")
 _BLANK_BEFORE_COLON: Final = re.compile(rb"^([!-9;-~]+)[ \t]+:", re.MULTILINE)
-_MAILBOX_LINE: Final = re.compile(rb">?From [^\n]*\n")
+_MAILBOX_LINES: Final = re.compile(rb"(?:>?From [^\n]*+\n)*")
 _ATOMS: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _LONGEST_NAME: Final = 200  # characters
 _TO: Final = (b"to", b"cc", b"bcc")
@@ -68,9 +68,8 @@ class Text:
         text = _LINE_END.sub(b"\n", written)
         if text and not text.endswith(b"\n"):
             text += b"\n"
-        while line := _MAILBOX_LINE.match(text):
-            text = text[line.end() :]
-        end = _end_of_header(text)
+        text = text[_end_of(_MAILBOX_LINES, text) :]
+        end = _end_of(_HEADER, text)
         header, body = text[:end], text[end:].removeprefix(b"\n")
         if b"\r" in header or b"\0" in header:
             raise Failure(Exit.DATAERR, "the header has a lone carriage return or a NUL in it")
@@ -110,9 +109,9 @@ def addresses(value: bytes, place: str) -> list[str]:
         raise Failure(Exit.DATAERR, f"{place}: {printable(str(error))}") from None
 
 
-def _end_of_header(text: bytes) -> int:
-    found = _HEADER.match(text)
-    assert found is not None  # it matches nothing at all, too
+def _end_of(pattern: re.Pattern[bytes], text: bytes) -> int:
+    found = pattern.match(text)
+    assert found is not None  # both patterns match nothing at all, too
     return found.end()
 
 

@@ -12,7 +12,7 @@ The rules of the state machine:
   after `tls_started` all of it is forgotten and EHLO is sent once more.
 - A login goes one line at a time, and nothing is begun before it has ended.
 - What was sent and not yet answered stands in one line of `Step`s; a reply belongs to the first of them, and the table
-  `_ON_REPLY` says what it does. A reply nobody waits for ends the session.
+  `_handlers` says what it does. A reply nobody waits for ends the session.
 - Replies to MAIL, RCPT, DATA and the final dot belong to the oldest open transaction. With PIPELINING all commands of a
   transaction leave at once, and the next transaction may begin as soon as the final dot is on its way: dot and next
   MAIL leave in one write (RFC 2920 section 3.1). Without it each command waits for the reply to the one before.
@@ -32,8 +32,8 @@ connection and destroy its own reply: the message is then sent again.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import ClassVar, Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, Final
 
 from valija.mail.reply import Reply
 from valija.smtp.client_capabilities import Capabilities, read_capabilities
@@ -167,11 +167,11 @@ class ClientMachine:
     @property
     def can_begin(self) -> bool:
         """Whether a transaction may begin: nothing is open, or only one whose final dot has been sent."""
-        if self.ended or self.is_exhausted:
-            return False
-        if not self._awaited:
-            return not self._open and self._parser.is_empty
-        return self.capabilities.pipelining and len(self._open) == 1 and self._open[0].dot_sent
+        if self._awaited:
+            may_begin = self.capabilities.pipelining and len(self._open) == 1 and self._open[0].dot_sent
+        else:
+            may_begin = not self._open and self._parser.is_empty
+        return may_begin and not self.ended and not 0 < self.capabilities.mail_max <= self.begun
 
     @property
     def is_idle(self) -> bool:
@@ -242,10 +242,7 @@ class ClientMachine:
         elif reply.code == _SERVICE_CLOSING and self._awaited[0] not in _CONTENT_ENDS:
             self.end(reply, by_peer=True)
         else:
-            self._dispatch(reply)
-
-    def _dispatch(self, reply: Reply) -> None:
-        _ON_REPLY[self._awaited.popleft()](self, reply)
+            self._handlers[self._awaited.popleft()](self, reply)
 
     def _take_unasked(self, reply: Reply) -> None:
         """A peer may give up amid a content, or on an idle session; all else is out of step."""
@@ -418,18 +415,17 @@ class ClientMachine:
         self.finished += 1
         self._events.append(TransactionEnded(transaction))
 
-
-_ON_REPLY: Final[dict[Step, Callable[[ClientMachine, Reply], None]]] = {
-    Step.BANNER: ClientMachine._on_banner,
-    Step.EHLO: ClientMachine._on_ehlo,
-    Step.HELO: ClientMachine._on_helo,
-    Step.STARTTLS: ClientMachine._on_starttls,
-    Step.HANDSHAKE: ClientMachine._on_handshake,
-    Step.AUTH: ClientMachine._on_auth,
-    Step.MAIL: ClientMachine._on_mail,
-    Step.RCPT: ClientMachine._on_rcpt,
-    Step.DATA: ClientMachine._on_data,
-    Step.FINAL: ClientMachine._on_final,
-    Step.CHUNK: ClientMachine._on_chunk,
-    Step.RSET: ClientMachine._on_rset,
-}
+    _handlers: ClassVar[Mapping[Step, Callable[[Any, Reply], None]]] = {
+        Step.BANNER: _on_banner,
+        Step.EHLO: _on_ehlo,
+        Step.HELO: _on_helo,
+        Step.STARTTLS: _on_starttls,
+        Step.HANDSHAKE: _on_handshake,
+        Step.AUTH: _on_auth,
+        Step.MAIL: _on_mail,
+        Step.RCPT: _on_rcpt,
+        Step.DATA: _on_data,
+        Step.FINAL: _on_final,
+        Step.CHUNK: _on_chunk,
+        Step.RSET: _on_rset,
+    }

@@ -17,18 +17,23 @@ def stuff(content: bytes) -> bytes:
 
     Raises Unclean.
     """
-    stuffing = Stuffing()
-    stuffed = stuffing.feed(content)
-    return stuffed + stuffing.finish()
+    _check(content)
+    dot = b"." if content.startswith(b".") else b""
+    end = b".\r\n" if not content or content.endswith(b"\r\n") else b"\r\n.\r\n"
+    return b"".join((dot, content.replace(b"\r\n.", b"\r\n.."), end))
 
 
 def chunk(content: bytes) -> tuple[bytes, bytes]:
     """Return the command and the octets by which BDAT carries a whole content (RFC 3030 section 2). Raises Unclean."""
-    if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
-        raise Unclean("the content has a lone CR or LF")
+    _check(content)
     if content and not content.endswith(b"\r\n"):
         content += b"\r\n"  # as DATA would have it
     return b"BDAT %d LAST\r\n" % len(content), content
+
+
+def _check(content: bytes) -> None:
+    if not content.count(b"\r\n") == content.count(b"\n") == content.count(b"\r"):
+        raise Unclean("the content has a lone CR or LF")
 
 
 class Stuffing:

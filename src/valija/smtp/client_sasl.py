@@ -22,6 +22,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from valija.content.compose import printable
+
 FEWEST_ITERATIONS: Final = 4096  # RFC 7677 section 4: fewer would let a false server find the password by trying
 MOST_ITERATIONS: Final = 1_000_000
 
@@ -150,7 +152,7 @@ class ScramClient:
 
     def _judge(self, challenge: bytes) -> None:
         if challenge.startswith(b"e="):
-            raise NotTrusted(f"it says {challenge[2:60].decode('ascii', 'backslashreplace')}")
+            raise NotTrusted(f"it says {printable(challenge[2:60].decode('utf-8', 'surrogateescape'))}")
         if self.is_proven or not hmac.compare_digest(challenge, b"v=" + _base64(self._signature)):
             raise NotTrusted("it does not know the password")
         self.is_proven = True

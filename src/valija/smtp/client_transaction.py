@@ -28,7 +28,7 @@ _DATA: Final = b"DATA\r\n"
 _NOTIFY: Final = {flags: f" NOTIFY={Notify(flags)!s}" if flags else "" for flags in range(16)}
 
 
-class Transaction:
+class Transaction(msgspec.Struct, eq=False, gc=False):
     """A transaction under way. `payload` is the stuffed content, None where it is streamed piece by piece.
 
     `commands` are MAIL, a RCPT for each recipient, and DATA. One that `is_chunk` has BDAT in its place, and the content
@@ -36,40 +36,17 @@ class Transaction:
     BY did. `dot_sent` tells that the content is on its way, `chunk_unknown` that the peer did not know what BDAT is.
     """
 
-    __slots__ = (
-        "chunk_unknown",
-        "commands",
-        "data_reply",
-        "deliver_by",
-        "dot_sent",
-        "dsn",
-        "final_reply",
-        "is_chunk",
-        "mail_reply",
-        "payload",
-        "rcpt_replies",
-    )
-
-    def __init__(
-        self,
-        commands: list[bytes],
-        payload: bytes | None,
-        *,
-        is_chunk: bool = False,
-        dsn: bool = False,
-        deliver_by: bool = False,
-    ) -> None:
-        self.commands = commands
-        self.payload = payload
-        self.is_chunk = is_chunk
-        self.dsn = dsn
-        self.deliver_by = deliver_by
-        self.chunk_unknown = False
-        self.mail_reply: Reply | None = None
-        self.rcpt_replies: list[Reply] = []
-        self.data_reply: Reply | None = None
-        self.final_reply: Reply | None = None
-        self.dot_sent = False
+    commands: list[bytes]
+    payload: bytes | None
+    is_chunk: bool = False
+    dsn: bool = False
+    deliver_by: bool = False
+    chunk_unknown: bool = False
+    mail_reply: Reply | None = None
+    rcpt_replies: list[Reply] = msgspec.field(default_factory=list)
+    data_reply: Reply | None = None
+    final_reply: Reply | None = None
+    dot_sent: bool = False
 
     @property
     def is_untouched(self) -> bool:
@@ -80,7 +57,11 @@ class Transaction:
     def has_recipients(self) -> bool:
         """Whether the peer took the reverse-path and at least one recipient."""
         mail = self.mail_reply
-        return mail is not None and mail.is_positive and any(reply.is_positive for reply in self.rcpt_replies)
+        if mail is not None and mail.is_positive:
+            for reply in self.rcpt_replies:
+                if reply.is_positive:
+                    return True
+        return False
 
     def verdict(self, place: int) -> Reply | None:
         """Return the reply that decided the recipient at `place`, None while nothing has."""
@@ -170,8 +151,10 @@ def needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], content:
     It is needed for a local part that is not ASCII, and for such a header where the client declared SMTPUTF8: a raw
     header that came without the declaration has always travelled as it is.
     """
-    whole = not split(envelope.reverse_path)[0].isascii() or (envelope.smtputf8 and not _header(content).isascii())
-    return [whole or not split(recipient.address)[0].isascii() for recipient in recipients]
+    sender = envelope.reverse_path
+    whole = not (sender.isascii() or split(sender)[0].isascii())
+    whole = whole or (envelope.smtputf8 and not _header(content).isascii())
+    return [whole or not (each.address.isascii() or split(each.address)[0].isascii()) for each in recipients]
 
 
 def _header(content: Content) -> bytes:

@@ -16,6 +16,7 @@ from valija.mail.reply import Reply
 from valija.smtp.answers import TOO_MUCH_AHEAD
 from valija.smtp.buffer import Buffer
 from valija.smtp.events import Closing, Event
+from valija.smtp.reply_lines import LONGEST_LINE, broken
 from valija.smtp.rules import ServerRules
 from valija.smtp.tally import Tally
 
@@ -112,7 +113,10 @@ class Conversation:
         self._read = _read_silence
 
     def _send(self, reply: Reply) -> None:
-        self._output.append(reply.encode())
+        octets = reply.encode()
+        if len(octets) > LONGEST_LINE or octets.find(b"\r", 0, -2) >= 0:
+            octets = broken(reply)
+        self._output.append(octets)
 
     def _end(self, reply: Reply) -> None:
         self._send(reply)

@@ -20,11 +20,13 @@ from valija.mail.address import MAX_DOMAIN, MAX_PATH, AddressError, normalise_do
 
 BLANK: Final = " \t"
 
-# U+0080 and up are UTF8-non-ascii (RFC 6531); whether they may come at all is decided by the command.
-_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
-_QUOTED: Final = r'"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*"'
+# UTF8-non-ascii (RFC 6531) less C1 controls, the two line separators, and unpaired surrogates; whether any of it may
+# come at all is decided by the command. Not all texts that come here were lines of a session: filters name paths too.
+_WIDE: Final = r"\u00a0-\u2027\u202a-\ud7ff\ue000-\U0010ffff"
+_ATOM: Final = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
+_QUOTED: Final = rf'"(?:[ !#-\[\]-~{_WIDE}]|\\[ -~])*"'
 _LOCAL: Final = rf"{_ATOM}(?:\.{_ATOM})*|{_QUOTED}"
-_DOMAIN: Final = r"[A-Za-z0-9_.\u0080-\U0010ffff-]+|\[[^\]]*\]"
+_DOMAIN: Final = rf"[A-Za-z0-9_.{_WIDE}-]+|\[[^\]]*\]"
 
 _PATH = re.compile(rf"[ \t]*<(?:({_LOCAL})@({_DOMAIN}))?>")
 _POSTMASTER = re.compile(r"[ \t]*<postmaster>", re.IGNORECASE | re.ASCII)

@@ -13,8 +13,10 @@ What differs:
 BDAT is not used, whatever is announced: it would save a round trip to a server that stands beside this one.
 """
 
-from collections.abc import Callable
-from typing import ClassVar, Final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+import msgspec
 
 from valija.mail.reply import Reply
 from valija.smtp.client import ClientMachine
@@ -25,22 +27,10 @@ _SERVICE_CLOSING: Final = 421
 _IGNORED: Final = frozenset({"CHUNKING"})
 
 
-class LmtpTransaction(Transaction):
+class LmtpTransaction(Transaction, eq=False, gc=False):
     """A transaction whose content has a reply for each recipient: `final_replies`."""
 
-    __slots__ = ("final_replies",)
-
-    def __init__(
-        self,
-        commands: list[bytes],
-        payload: bytes | None,
-        *,
-        is_chunk: bool = False,
-        dsn: bool = False,
-        deliver_by: bool = False,
-    ) -> None:
-        super().__init__(commands, payload, is_chunk=is_chunk, dsn=dsn, deliver_by=deliver_by)
-        self.final_replies: list[Reply] = []
+    final_replies: list[Reply] = msgspec.field(default_factory=list)
 
     @property
     def taken(self) -> int:
@@ -68,14 +58,6 @@ class LmtpMachine(ClientMachine):
 
     def _hello(self) -> None:
         self._send(f"LHLO {self._hostname}\r\n".encode(), Step.EHLO)
-
-    def _dispatch(self, reply: Reply) -> None:
-        own = _ON_REPLY.get(self._awaited[0])
-        if own is None:
-            super()._dispatch(reply)
-        else:
-            self._awaited.popleft()
-            own(self, reply)
 
     def _on_lhlo(self, reply: Reply) -> None:
         if reply.is_permanent:
@@ -110,9 +92,9 @@ class LmtpMachine(ClientMachine):
         assert isinstance(transaction, LmtpTransaction)
         return transaction
 
-
-_ON_REPLY: Final[dict[Step, Callable[[LmtpMachine, Reply], None]]] = {
-    Step.EHLO: LmtpMachine._on_lhlo,
-    Step.DATA: LmtpMachine._on_data_reply,
-    Step.FINAL: LmtpMachine._on_final_reply,
-}
+    _handlers: ClassVar[Mapping[Step, Callable[[Any, Reply], None]]] = {
+        **ClientMachine._handlers,
+        Step.EHLO: _on_lhlo,
+        Step.DATA: _on_data_reply,
+        Step.FINAL: _on_final_reply,
+    }

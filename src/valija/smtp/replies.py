@@ -24,6 +24,7 @@ from typing import Final
 
 import msgspec
 
+from valija.content.compose import printable
 from valija.mail.reply import Reply
 
 MAX_LINE: Final = 16 * 1024  # octets; RFC 5321 section 4.5.3.1.5 allows 512
@@ -69,12 +70,12 @@ class ReplyParser:
         if self._unreadable is not None:
             return self._unreadable
         buffer = self._buffer
-        while (end := buffer.find(b"\n", self._at, self._at + MAX_LINE)) >= 0:
-            line = buffer[self._at : end - 1 if buffer.startswith(b"\r", end - 1) and end > self._at else end]
+        while (end := buffer.find(b"\n", at := self._at, at + MAX_LINE)) >= 0:
+            line = buffer[at:end]
             self._at = end + 1
             if not self._codes and line[3:4] != b"-":
                 return self._whole(_single(line))
-            reply = self._continue(line)
+            reply = self._continue(line.removesuffix(b"\r"))
             if reply is not None:
                 return self._whole(reply)
         if len(buffer) - self._at >= MAX_LINE:
@@ -112,6 +113,7 @@ class ReplyParser:
 @lru_cache(maxsize=1024)
 def _single(line: bytes) -> Reply | Unreadable:
     """Return the reply of one line; most replies of a busy session are equal, hence the cache."""
+    line = line.removesuffix(b"\r")
     match = _LINE.fullmatch(line)
     if match is None:
         return _not_a_reply(line)
@@ -132,4 +134,4 @@ def _reply(code: int, texts: list[bytes]) -> Reply:
 
 
 def _not_a_reply(line: bytes) -> Unreadable:
-    return Unreadable(f"not an SMTP reply: {line[:80].decode('ascii', 'backslashreplace')}")
+    return Unreadable(f"not an SMTP reply: {printable(line[:80].decode('utf-8', 'surrogateescape'))}")

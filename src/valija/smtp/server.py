@@ -15,7 +15,7 @@ The rules:
 2. One question at a time: after an event that needs an answer nothing is read until `answer`. The one exception
    to the order is `shut_down`, which ends the session at any moment.
 3. A 421, whoever gives it, ends the session: the next event is Closing, and input is thrown away from then on.
-4. DATA ends at CRLF.CRLF and nowhere else, BDAT after its octets. A content that breaks a rule (smtp/intake) is
+4. DATA ends at CRLF.CRLF and nowhere else, BDAT after its octets (smtp/server_content). A content that breaks a rule is
    swallowed to its true end, gets one refusal there, and is reported as ContentRefused. Chunks may have been handed
    out before. A DATA that the session refuses leaves the transaction open; a BDAT series that fails is over, and its
    transaction waits for RSET; so does one that wants DATA for a binary content.
@@ -40,13 +40,13 @@ from typing import Final
 from valija.mail.reply import Reply
 from valija.smtp import answers, commands, events
 from valija.smtp.buffer import LineTooLong
-from valija.smtp.commands import BASIC_OFFER, Chunk, Refused
-from valija.smtp.conversation import Conversation, Reader
+from valija.smtp.commands import BASIC_OFFER, Refused
 from valija.smtp.events import Event
 from valija.smtp.extensions import banner, ehlo_reply, helo_reply, mail_offer
-from valija.smtp.intake import ChunkedContent, DottedContent
+from valija.smtp.intake import DottedContent
 from valija.smtp.rules import ServerRules
-from valija.smtp.states import IN_A_TRANSACTION, LEGAL, TABLE, TABLE_WITHOUT_LOGINS, State
+from valija.smtp.server_content import ContentConversation
+from valija.smtp.states import LEGAL, TABLE, TABLE_WITHOUT_LOGINS, State
 
 __all__ = ["ServerMachine", "ServerRules"]
 
@@ -55,21 +55,14 @@ COMMANDS_AT_ONCE: Final = 100  # a millisecond's work or two
 _TLS_HANDSHAKE: Final = b"\x16\x03"  # how a TLS client begins (RFC 8446 section 5.1)
 
 
-class ServerMachine(Conversation):
+class ServerMachine(ContentConversation):
     """One connection's state. See the module's rules; nothing here raises for what a client does."""
 
     __slots__ = (
-        "_binary",
         "_clock",
         "_commands",
-        "_content",
-        "_left",
         "_mechanisms",
         "_offer",
-        "_recipients",
-        "_smtputf8",
-        "_state",
-        "_swallowed_for",
         "_table",
         "authenticated",
         "extended",
@@ -85,7 +78,7 @@ class ServerMachine(Conversation):
         mechanisms: Callable[[], tuple[str, ...]] = tuple,
         clock: Callable[[], float] = float,
     ) -> None:
-        super().__init__(rules, silence=answers.BEFORE_BANNER)
+        super().__init__(rules, silence=answers.BEFORE_BANNER, read_line=ServerMachine._read_command)
         self.tls_active = tls_active
         self.authenticated = False
         self.extended = False  # EHLO, not HELO
@@ -94,14 +87,7 @@ class ServerMachine(Conversation):
         self._clock = clock  # epoch seconds; asked only to announce until when mail can be held
         self._offer = BASIC_OFFER
         self._table = TABLE if rules.takes_logins else TABLE_WITHOUT_LOGINS
-        self._state = State.START
         self._commands = 0  # since the last GiveWay
-        self._recipients = 0
-        self._smtputf8 = False
-        self._binary = False
-        self._content: DottedContent | ChunkedContent = DottedContent(rules.size_limit)
-        self._left = 0  # octets of a chunk that is swallowed
-        self._swallowed_for = answers.RESET_FIRST
 
     def greet(self) -> None:
         """Queue the banner."""
@@ -126,16 +112,6 @@ class ServerMachine(Conversation):
         self.hello_name = ""
         self._state = State.START
         self._read = ServerMachine._read_command
-
-    @property
-    def in_transaction(self) -> bool:
-        """Between an accepted MAIL and the end of its content, or RSET."""
-        return self._state in IN_A_TRANSACTION
-
-    @property
-    def in_content(self) -> bool:
-        """The next octets are content."""
-        return self._read in _CONTENT_READERS
 
     # Reading: each of these returns whether it made progress
 
@@ -198,25 +174,6 @@ class ServerMachine(Conversation):
             self._cancel_login(answers.LINE_TOO_LONG, hopeless=fault.hopeless)
         return True
 
-    def _read_content(self) -> bool:
-        passed, ended = self._content.read(self._input)
-        if passed:
-            self._events.append(events.ContentChunk(passed))
-        if self._content.is_hopeless():
-            self._give_up_content()
-        elif ended:
-            self._read = ServerMachine._read_command
-            self._content_ended()
-        return ended or bool(self._events)
-
-    def _read_swallowed(self) -> bool:
-        self._left -= len(self._input.take(self._left))
-        if self._left:
-            return False
-        self._read = ServerMachine._read_command
-        self._send(self._swallowed_for)
-        return True
-
     # Commands, in the states where they are legal
 
     def _ehlo(self, argument: str) -> None:
@@ -268,26 +225,14 @@ class ServerMachine(Conversation):
         self._events.append(events.Data())
 
     def _bdat(self, argument: str) -> None:
-        begun = self._state is State.CHUNKING
         try:
             chunk = commands.chunk(argument)
         except Refused as fault:
-            if not begun:
+            if self._state is not State.CHUNKING:
                 raise
             self._spoil(fault.reply)
             return
-        if not begun:
-            limit = self.rules.binary_size_limit if self._binary else self.rules.size_limit
-            self._content = ChunkedContent(limit, binary=self._binary)
-        assert isinstance(self._content, ChunkedContent)
-        self._content.expect(chunk)
-        if self._content.is_hopeless(chunk.size):
-            self._give_up_content()
-        elif begun:
-            self._read = ServerMachine._read_content
-        else:
-            self._left = chunk.size  # to be swallowed if the session refuses
-            self._events.append(events.Data())
+        self._await_chunk(chunk)
 
     def _rset(self, argument: str) -> None:
         _no_argument(argument)
@@ -354,26 +299,6 @@ class ServerMachine(Conversation):
             limit = self._tally.refused_recipient()
         self._send_unless(limit, reply)
 
-    def _data_answered(self, _question: Event, reply: Reply) -> None:
-        if isinstance(self._content, ChunkedContent):
-            self._chunk_answered(reply)
-        elif self.buffered:
-            self._end(answers.AHEAD_OF_354)
-        elif reply.code == 354:
-            self._send(reply)
-            self._read = ServerMachine._read_content
-        else:
-            self._send_idle(reply)
-
-    def _chunk_answered(self, reply: Reply) -> None:
-        if reply.code == 354:
-            self._state = State.CHUNKING
-            self._read = ServerMachine._read_content
-        else:
-            self._state = State.SPOILT
-            self._swallowed_for = reply
-            self._read = ServerMachine._read_swallowed
-
     def _content_answered(self, _question: Event, reply: Reply) -> None:
         self._end_transaction()
         if reply.is_positive:
@@ -393,7 +318,7 @@ class ServerMachine(Conversation):
         else:
             self._send_idle(reply)
 
-    # Logins that fail, contents that end
+    # Logins that fail
 
     def _fail_login(self, reply: Reply) -> None:
         self._send_unless(self._tally.failed_login(), reply)
@@ -406,50 +331,6 @@ class ServerMachine(Conversation):
         else:
             self._fail_login(reply)
 
-    def _content_ended(self) -> None:
-        refusal = self._content.refusal
-        if not self._content.is_last:
-            if refusal is None:
-                self._send(answers.CHUNK_RECEIVED)
-            else:
-                self._spoil(refusal)
-        elif refusal is None:
-            self._events.append(events.ContentEnd())
-        else:
-            self._end_transaction()
-            self._events.append(events.ContentRefused(refusal))
-            self._send_idle(refusal)
-
-    def _give_up_content(self) -> None:
-        if self._state is State.CHUNKING or self.in_content:
-            self._events.append(events.ContentRefused(answers.TOO_BIG))
-        self._end(answers.TOO_BIG)
-
-    def _spoil(self, reply: Reply) -> None:
-        self._state = State.SPOILT
-        self._events.append(events.ContentRefused(reply))
-        self._refuse(reply)
-
-    def _swallow_chunk(self, chunk: Chunk, refusal: Reply) -> None:
-        # Chunks in the pipeline behind a failed one are no errors of their own (RFC 3030 section 2).
-        limit = self._tally.moved_nothing() if refusal is answers.RESET_FIRST else self._tally.error()
-        if limit is not None:
-            self._end(limit)
-        elif ChunkedContent(self.rules.size_limit).is_hopeless(chunk.size):
-            self._end(answers.TOO_BIG)
-        else:
-            self._left, self._swallowed_for = chunk.size, refusal
-            self._read = ServerMachine._read_swallowed
-
-    def _drop_transaction(self) -> None:
-        if self._state in IN_A_TRANSACTION:
-            self._events.append(events.Reset())
-            self._end_transaction()
-
-    def _end_transaction(self) -> None:
-        self._state = State.READY
-        self._recipients = 0
-
 
 def _no_argument(argument: str) -> None:
     if argument:
@@ -457,8 +338,6 @@ def _no_argument(argument: str) -> None:
 
 
 _FAILED_LOGIN: Final = (501, 535)
-
-_CONTENT_READERS: Final[tuple[Reader, ...]] = (ServerMachine._read_content, ServerMachine._read_swallowed)
 
 _COMMANDS: Final[dict[str, Callable[[ServerMachine, str], None]]] = {
     "EHLO": ServerMachine._ehlo,
@@ -479,7 +358,7 @@ _COMMANDS: Final[dict[str, Callable[[ServerMachine, str], None]]] = {
 _ANSWERED: Final[dict[type[Event], Callable[[ServerMachine, Event, Reply], None]]] = {
     events.Mail: ServerMachine._mail_answered,
     events.Rcpt: ServerMachine._rcpt_answered,
-    events.Data: ServerMachine._data_answered,
+    events.Data: ServerMachine._content_wanted,
     events.ContentEnd: ServerMachine._content_answered,
     events.Auth: ServerMachine._auth_answered,
     events.AuthResponse: ServerMachine._auth_answered,
