@@ -9,12 +9,11 @@ in; what can't change while running (listeners, workers, data_dir, user) is name
 import asyncio
 import gc
 import random
-import resource
 import signal
 import socket
 import ssl
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ import uvloop
 from valija.auth.accounts import Accounts
 from valija.auth.protection import LoginProtection, SharedLogins
 from valija.auth.system_users import SystemUsers, is_system_user
+from valija.capacity import session_limit
 from valija.channel import Channel
 from valija.conduct.shared import SharedConduct
 from valija.config import MACHINE, Config, parse
@@ -48,7 +48,7 @@ from valija.queue.paths import QueueBarred, QueueInUse
 from valija.queue.scheduler import Scheduler
 from valija.queue.sqlite import SqliteStore
 from valija.queue.store import NewMessage
-from valija.receive.admission import SessionTable
+from valija.receive.doorkeeper import Doorkeeper, SharedArrivals
 from valija.receive.listener import Listener
 from valija.receive.local import LocalListener
 from valija.receive.maildrop import Maildrop
@@ -77,7 +77,6 @@ from valija.wiring import (
 CERTIFICATE_INTERVAL: Final = 5.0  # seconds between two looks at the certificate's files
 STATUS_INTERVAL: Final = 1.0
 _OLD_BACKEND_STAYS: Final = 300.0  # seconds after a reload that names another one
-_DESCRIPTORS_OF_OUR_OWN: Final = 256  # kept for the queue, DNS and outgoing connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +95,14 @@ class Ground:
     """Where there is a root helper: what it reads for others, each worker's way to it, and whether it judges logins."""
 
 
-def run_worker(ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
+def run_worker(
+    ground: Ground, number: int, sockets: BoundSockets, arrivals: SharedArrivals, line: socket.socket
+) -> int:
     """Be worker `number` until told to stop; return the exit status of its process."""
     recorder = record(ground.config, f"worker-{number}", ground.log, ground.buffer)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(Worker(ground, number, sockets, table, recorder).run(line))
+            return runner.run(Worker(ground, number, sockets, arrivals, recorder).run(line))
     except Exception:
         ground.log.exception("worker fault", worker=number)
         return 1
@@ -113,7 +114,7 @@ class Worker:
     """One process that receives, queues and delivers."""
 
     def __init__(
-        self, ground: Ground, number: int, sockets: BoundSockets, table: SessionTable, recorder: Recorder
+        self, ground: Ground, number: int, sockets: BoundSockets, arrivals: SharedArrivals, recorder: Recorder
     ) -> None:
         self._recorder = recorder
         self._config = ground.config
@@ -121,10 +122,11 @@ class Worker:
         self._buffer = ground.buffer
         self._number = number
         self._sockets = sockets
-        self._counter = table.counter(number)
+        self._doorkeeper = Doorkeeper(arrivals, number)
         self._protection = LoginProtection(ground.logins, number, ground.config.known_networks_file, ground.log)
         self._conduct = ground.conduct
         self._stop = asyncio.Event()
+        self._status = 0
         self._listeners: dict[Role, Listener] = {}
         self._retired: set[asyncio.Task[None]] = set()
         self._ground = ground
@@ -147,12 +149,13 @@ class Worker:
             for chore in chores:
                 chore.cancel()
         await channel.close()
-        return 0
+        return self._status
 
     def _chores(self, channel: Channel) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on beside the mail."""
         yield self._listen(channel)
         yield self._look_after(channel)
+        yield self._mind_damage()
         yield from self._reporting.chores()
         yield from self._watching.chores()
         if self._number == 0:
@@ -244,15 +247,21 @@ class Worker:
         self._channel.send({"is": "frozen"})
 
     async def _listen_as(self, role: Role) -> None:
-        site = build_site(self._config, role, self._house, self._examining.checks)
-        listener = Listener(site, partial(self._context_for, role), self._counter, _session_limit())
+        site = build_site(self._config, role, self._house, self._examining.checks_for(role))
+        limit = self._session_limit(role)
+        listener = Listener(site, partial(self._context_for, role), self._doorkeeper, limit)
         await listener.serve(self._sockets[role])
         self._listeners[role] = listener
 
     async def _listen_locally(self) -> None:
-        site = build_site(self._config, "local", self._house, self._examining.checks)
-        self._listeners["local"] = listener = LocalListener(site, self._counter, _session_limit())
+        site = build_site(self._config, "local", self._house, self._examining.checks_for("local"))
+        limit = self._session_limit("local")
+        self._listeners["local"] = listener = LocalListener(site, self._doorkeeper, limit)
         await listener.serve(self._sockets.get("local", ()))
+
+    def _session_limit(self, role: Role) -> int:
+        own_and_filters = 1 + len(self._config.milters.of(role))
+        return session_limit(role, self._config.workers, own_and_filters)
 
     def _context_for(self, role: Role) -> ssl.SSLContext:
         return self._served.context_for(role)
@@ -276,10 +285,10 @@ class Worker:
 
     # What the scheduler asks; the answers change with the configuration
 
-    async def _deliver(self, job: Job) -> list[Outcome]:
+    def _deliver(self, job: Job) -> Awaitable[list[Outcome]]:
         if job.origin.login and job.origin.role != "local":
-            return await self._watching.delivered(job, self._delivery.deliver)
-        return await self._delivery.deliver(job)
+            return self._watching.delivered(job, self._delivery.deliver)
+        return self._delivery.deliver(job)
 
     def _route(self, envelope: Envelope, address: str) -> Route:
         return self._delivery.route(envelope, address)
@@ -362,7 +371,7 @@ class Worker:
         self._scheduler.limit_destinations(jobs_to_one(config))
         self._change_examining(config)
         for role, listener in self._listeners.items():
-            listener.use(build_site(config, role, self._house, self._examining.checks))
+            listener.use(build_site(config, role, self._house, self._examining.checks_for(role)))
 
     def _parsed(self, text: str) -> Config:
         source = Path(self._config.source)
@@ -389,6 +398,13 @@ class Worker:
             closing.add_done_callback(self._retired.discard)
 
         asyncio.get_running_loop().call_later(_OLD_BACKEND_STAYS, close)
+
+    async def _mind_damage(self) -> None:
+        """Where the queue's file turns out to be damaged, end: the worker that comes next sets it aside."""
+        reason = await self._store.damaged()
+        self._log.error("queue file is damaged", worker=self._number, reason=reason, remedy="the worker starts anew")
+        self._status = 1
+        self._stop.set()
 
     async def _adopt(self) -> None:
         """Take over what workers left behind that are no longer configured."""
@@ -420,10 +436,11 @@ class Worker:
 
     def _counts(self) -> dict[str, int]:
         sessions = sum(listener.session_count for listener in self._listeners.values())
-        return {"sessions": sessions, "throttled": self._protection.refused}
-
-
-def _session_limit() -> int:
-    """Return how many sessions the system's limit of descriptors leaves room for."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(64, (soft - _DESCRIPTORS_OF_OUR_OWN) * 3 // 4)
+        recovery = self._store.recovery
+        return {
+            "sessions": sessions,
+            "throttled": self._protection.refused,
+            "found": recovery.messages,
+            "unfinished": recovery.unfinished,
+            "incomplete": len(recovery.incomplete),
+        }

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from valija.auth.backend import Challenge, ConnectionFacts, Exchange, Step, Success, Unavailable, Wrong
 from valija.auth.digests import DigestTable
-from valija.auth.failures import FailureTable
 from valija.auth.good_logins import GoodLogins
 from valija.auth.known_networks import RECENT, KnownNetworks, prepare
 from valija.auth.throttle import Throttle
 from valija.logs import LogBuffer, build_log
+from valija.occurrences import OccurrenceTable
+from valija.policy.login_pace import WINDOW
 
 EPOCH = 1_800_000_000.0  # what the calendar says when the clock says 0
 
@@ -28,7 +29,7 @@ class Doorway:
         self.file = folder / "known.sqlite3"
         prepare(self.file, EPOCH + self.now, self.logger)
         self.good = GoodLogins.shared(self.clock)
-        failures = FailureTable.shared(workers)
+        failures = OccurrenceTable.shared(workers, WINDOW)
         wrong, told, recent = (DigestTable.shared(life, clock=self.clock) for life in (7200.0, 1800.0, RECENT))
         self.throttles = [
             Throttle(
