@@ -28,6 +28,7 @@ from valija.auth.protection import SharedLogins
 from valija.conduct.shared import SharedConduct
 from valija.config import MACHINE, Config, find, parse, read_text, trust_fault
 from valija.dkim_keys import DkimKeys
+from valija.faults import points as faults
 from valija.fixed_settings import with_fixed_settings
 from valija.history.keeper import Keeper
 from valija.https_service import HttpsService
@@ -39,12 +40,13 @@ from valija.privileges import (
     check_data_dir,
     drop,
     find_account,
+    keep_to_ourselves,
     prepare_data_dir,
     running_as_root,
     unreadable_code,
 )
 from valija.queue.paths import QueuePaths
-from valija.receive.admission import SessionTable
+from valija.receive.doorkeeper import SharedArrivals
 from valija.recording import flushed_often, hides_lines, record
 from valija.renewing import Renewing
 from valija.sockets import BoundSockets, PortTaken, bind_all, bind_alone, bind_challenges, close_all
@@ -54,7 +56,7 @@ from valija.systemd.notify import ServiceManager
 from valija.tls.certificates import DIRECT, CertificateFaults
 from valija.tls.pair import CertificatePair, check_pair, read_pair
 from valija.tls.sni import Certificates, alone
-from valija.warden.confinement import give_up_all
+from valija.warden.confinement import forbid_new_rights, give_up_all
 from valija.warden.lent import LentFiles
 from valija.warden.link import Link
 from valija.warden.start import RootHelper
@@ -90,6 +92,10 @@ def serve(config: Config, path: Path | None) -> int:
 
 
 def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held: contextlib.ExitStack) -> int:
+    if faults.COMPLAINT:
+        raise Refusal(faults.COMPLAINT)
+    for fault in faults.armed_in_words():
+        log.warning("fails on purpose, as a test wants it", fault=fault, remedy=f"unset {faults.VARIABLE}")
     for warning in config.warnings:
         log.warning("configuration", warning=str(warning))
     for address in config.networks.exceptions:
@@ -115,6 +121,8 @@ def _serve(config: Config, path: Path | None, log: Log, buffer: LogBuffer, held:
         drop(account)
     else:
         give_up_all()
+    forbid_new_rights()
+    keep_to_ourselves()
     _check_readable(config)
     check_data_dir(config.data_dir, _queue_files(config))
     held.enter_context(_locked(config.data_dir))
@@ -278,9 +286,9 @@ class Standing:
         self._path = path.absolute() if path else None
         self._helper = helper
 
-    def run_worker(self, number: int, sockets: BoundSockets, table: SessionTable, line: socket.socket) -> int:
+    def run_worker(self, number: int, sockets: BoundSockets, arrivals: SharedArrivals, line: socket.socket) -> int:
         """Be a worker, in a forked process; return its exit status."""
-        return run_worker(self._ground, number, sockets, table, line)
+        return run_worker(self._ground, number, sockets, arrivals, line)
 
     def config(self) -> Config:
         """Return the configuration in force."""

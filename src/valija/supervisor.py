@@ -32,7 +32,7 @@ from valija.config import Config
 from valija.deliver.census import Row
 from valija.logs import Log, LogBuffer
 from valija.questions import Questions
-from valija.receive.admission import SessionTable
+from valija.receive.doorkeeper import SharedArrivals
 from valija.sockets import BoundSockets, close_all
 from valija.systemd.notify import ServiceManager
 from valija.tls_reports.options import Wish
@@ -47,7 +47,7 @@ DESTINATIONS_PATIENCE: Final = 5.0  # seconds for all workers to tell how mail f
 STANDINGS_PATIENCE: Final = 1.0  # seconds for all workers to take up who is frozen; they look by themselves, too
 CERTIFICATE_PATIENCE: Final = 10.0  # seconds for all workers to look at a new certificate
 
-WorkerMain = Callable[[int, BoundSockets, SessionTable, socket.socket], int]
+WorkerMain = Callable[[int, BoundSockets, SharedArrivals, socket.socket], int]
 
 
 @dataclass
@@ -107,7 +107,7 @@ class Supervisor:
         self._silence = Watch(patience, time.monotonic, self._look_interval)
         self._since = time.time()
         self._workers = [_Worker(number, sockets) for number, sockets in enumerate(bound)]
-        self._table = SessionTable.shared(len(bound))
+        self._arrivals = SharedArrivals(len(bound))
         self._run_worker = run_worker
         self._lines = lines
         self._reloading = asyncio.Lock()
@@ -260,7 +260,7 @@ class Supervisor:
         keep |= {line.fileno() for line in self._lines[worker.number : worker.number + 1]}
         pid = os.fork()
         if pid == 0:
-            _become_worker(lambda: self._run_worker(worker.number, worker.sockets, self._table, theirs), keep)
+            _become_worker(lambda: self._run_worker(worker.number, worker.sockets, self._arrivals, theirs), keep)
         theirs.close()
         worker.pid = pid
         worker.channel = await Channel.over(ours)

@@ -16,9 +16,11 @@ from tests.admin.lab import SOUND
 from tests.ca import CertificateAuthority
 from tests.cli.here import Here
 from tests.config.facts import FACTS
+from tests.cost import processor_time
 from tests.fakedns import FakeDns
 from tests.live import HOST, VALIJA, LiveServer
 from tests.ports import free_port
+from tests.reachable import let_all_in
 from valija.admin.check_sending import sending
 from valija.config import parse
 
@@ -127,12 +129,7 @@ def test_a_dead_name_server_holds_up_nobody_for_long(tmp_path: Path) -> None:
 
 def test_offline_it_is_there_at_once(tmp_path: Path) -> None:
     here = Here(tmp_path)
-    took = []
-    for _ in range(3):
-        began = time.monotonic()
-        here.program("check", "--offline")
-        took.append(time.monotonic() - began)
-    assert min(took) < 1.0
+    assert processor_time(lambda: here.program("check", "--offline"), times=3) < 0.7
 
 
 @pytest.mark.parametrize(("environment", "styled"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
@@ -249,8 +246,7 @@ def test_what_only_root_can_read_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("valija.admin.check_machine.unreadable_code", lambda account: None)
     trusted = CertificateAuthority().write_root(tmp_path / "ca.pem")
     here = Here(tmp_path, user="nobody", more=f'{NO_NAME_SERVER}[smtp]\ntls_ca_file = "ca.pem"\n')
-    for part in (tmp_path, *tmp_path.parents[:-1]):
-        part.chmod(part.stat().st_mode | 0o055)
+    let_all_in(tmp_path)
     trusted.chmod(0o600)
     here.configuration.chmod(0o600)
     told = here.run("check").stdout

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.here import Here
+from tests.reachable import let_all_in
 from valija import __version__
 from valija.cli.main import cli
 
@@ -137,15 +138,9 @@ def test_an_answer_that_cannot_be_written_is_one_line(here: Here, words: list[st
     assert result.stderr == "valija: the answer cannot be written: No space left on device\n"
 
 
-def open_to_all(folder: Path) -> None:
-    for part in [folder, *folder.parents]:
-        if part != Path("/") and part.stat().st_uid == os.geteuid():
-            part.chmod(part.stat().st_mode | 0o055)
-
-
 @as_root
 def test_commands_of_root_leave_only_files_of_the_user(tmp_path: Path) -> None:
-    open_to_all(tmp_path)
+    let_all_in(tmp_path)
     here = Here(tmp_path, user="nobody")
     for arguments, text in (
         (["user", "add", "a@example.org", "--password-stdin"], "secret\n"),

@@ -63,7 +63,7 @@ def test_a_good_server(lab: Lab) -> None:
         result = at(server, "--ca-file", lab.ca_file)
     assert result.exit_code == 0, result.output
     assert "  good       no relaying: 30 ways of it are refused\n" in result.stdout
-    assert "not tested 9 tests: it takes a message to find out" in result.stdout
+    assert "not tested 12 tests: it takes a message to find out" in result.stdout
     assert " bad" not in result.stdout
 
 

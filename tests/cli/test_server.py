@@ -22,6 +22,7 @@ class Controlled:
 
     def __init__(self, path: Path) -> None:
         self.faults: list[str] = []
+        self.worker = WorkerStatus(0, 8, 2.5)
         self.told: list[str] = []
         self._path = path
         self._loop = asyncio.new_event_loop()
@@ -47,9 +48,7 @@ class Controlled:
         self._loop.run_until_complete(server.close())
 
     async def _status(self, _: Arguments) -> object:
-        return Status(
-            "0.1.0", 7, 1.5, "mail.example.org", {"smtpd": ["[::]:25"], "submission": []}, [WorkerStatus(0, 8, 2.5)]
-        )
+        return Status("0.1.0", 7, 1.5, "mail.example.org", {"smtpd": ["[::]:25"], "submission": []}, [self.worker])
 
     async def _reload(self, _: Arguments) -> object:
         if self.faults:
@@ -77,6 +76,13 @@ def test_the_status_is_told(here: Here, controlled: Controlled) -> None:
         "submission: off",
         "worker 0: process 8, since 1970-01-01T00:00:02.500Z, 0 sessions, 0 restarts",
     ]
+
+
+def test_the_status_says_what_a_worker_found_in_its_queue(here: Here, controlled: Controlled) -> None:
+    controlled.worker = WorkerStatus(0, 8, 2.5, found=12, unfinished=1, incomplete=2)
+    told = here.run("status").stdout.splitlines()[-1].partition("0 restarts, ")[2]
+    found = "12 messages found at its start"
+    assert told == f"{found}, 1 in an attempt as the process before it ended, 2 with a file gone"
 
 
 def test_a_reload_is_passed_on(here: Here, controlled: Controlled) -> None:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.cli.here import Here
+from tests.reachable import let_all_in
 from tests.systemd.samples import settings
 from valija.cli.main import cli
 
@@ -62,9 +63,7 @@ def test_sockets_of_an_earlier_installation_are_told_of(here: Here, tmp_path: Pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, whose files are to be out of reach")
 def test_what_only_root_may_read_makes_it_start_as_root(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:-2]:
-        parent.chmod(parent.stat().st_mode | 0o055)
+    let_all_in(tmp_path)
     here = Here(tmp_path, user=NOBODY)
     here.configuration.chmod(0o644)
     assert settings(units(here)["valija.service"])["User"] == [NOBODY]

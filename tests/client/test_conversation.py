@@ -11,6 +11,7 @@ import pytest
 
 from tests.ca import CertificateAuthority
 from tests.scripted_sink import CLOSE, EXTENSIONS, SILENT, Script, ScriptedSink
+from valija.client.connection import Connection
 from valija.client.conversation import converse
 from valija.client.order import Account, Order, SendOutcome
 from valija.client.record import Record
@@ -249,3 +250,20 @@ def test_an_address_that_would_be_two_commands() -> None:
 
 def test_trust_that_cannot_be_read(tmp_path: Path) -> None:
     assert "name a readable file" in said(ca_file=str(tmp_path / "none.pem")).outcome.reason
+
+
+def test_a_server_that_is_gone_before_we_look_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its transport knows no peer any more, as that of a connection which was reset at once."""
+
+    class Gone(asyncio.Transport):
+        def close(self) -> None:
+            return
+
+    monkeypatch.setattr("valija.client.connection.Connection.connection_made", lambda self, _: _set(self, Gone()))
+    told = said()
+    assert not told.outcome.accepted
+    assert told.outcome.reason == "the server hung up at once"
+
+
+def _set(connection: Connection, transport: asyncio.Transport) -> None:
+    connection.transport = transport

@@ -1,132 +1,99 @@
-"""kill -9 of every process of the server, again and again at random instants under load: what got its 250 is not lost.
+"""kill -9 under load, again and again: of every process at random instants, and at every fault point by chance.
 
-Each message has a recipient of its own, so that a message can be followed from its 250 to the sink, or into the queue.
-A duplicate is allowed where a kill fell between the sink's 250 and its record; a loss is not.
+What got its 250 is not lost. A second copy is allowed where a crash fell between the peer's answer and its record, and
+nowhere else.
 """
 
 import random
-import smtplib
-import threading
+import re
 import time
-from collections import Counter
-from contextlib import suppress
 from typing import Final
 
 import pytest
 
-from tests.live import HOST, LiveServer, message
-from tests.sink import CatchingSink
+from tests.crash.accounting import failing
+from tests.crash.load import CrashSink, Load, settle_up
+from tests.live import LiveServer
 from tests.tally import Tally
+from valija.faults.plan import POINTS
 
-KILLS: Final = 50
+KILLS: Final = 8
 KILLS_SOAK: Final = 500
-CLIENTS: Final = 4
+FAULTS: Final = 6
+FAULTS_SOAK: Final = 400
 SHORTEST_LIFE, LONGEST_LIFE = 0.02, 0.6  # seconds under load before the next kill
-SETTLING: Final = 60.0  # seconds for the last server to deliver what is left
+SETTINGS: Final = {"mynetworks": ["127.0.0.1/32"], "workers": 2}
 
-
-class Load:
-    """Clients that send without pause to `port`, whoever answers there, and note each recipient that got its 250."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-        self._number = 0
-        self.accepted: list[str] = []
-        self._threads = [threading.Thread(target=self._client, args=(seed,), daemon=True) for seed in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive(), "a client hangs: the server neither answered nor went away"
-
-    def _client(self, seed: int) -> None:
-        chance = random.Random(seed)
-        while not self._stop.is_set():
-            with suppress(OSError, smtplib.SMTPException):
-                self._session(chance)
-            self._stop.wait(0.01)  # a server that is down is not worth a busy loop
-
-    def _session(self, chance: random.Random) -> None:
-        with smtplib.SMTP(HOST, self._port, timeout=20) as client:
-            while not self._stop.is_set():
-                recipient = self._next_recipient()
-                # Both ways of the queue: small contents ride in the row, large ones lie in files.
-                padding = "x" * 70 + "\n"
-                mail = message("crash", "load@example.net", recipient)
-                mail.set_content(padding * chance.choice([1, 60, 60, 60, 6000]))
-                client.sendmail("load@example.net", [recipient], mail.as_bytes())
-                with self._lock:
-                    self.accepted.append(recipient)
-
-    def _next_recipient(self) -> str:
-        with self._lock:
-            self._number += 1
-            return f"m{self._number}@remote.example"
-
-
-def _queued(server: LiveServer) -> set[str]:
-    return {recipient["address"] for each in server.queue() for recipient in each["recipients"]}
-
-
-def _release_held(server: LiveServer) -> int:
-    """Let those go that three crashes put on hold; return how many there were."""
-    held = [each["queue_id"] for each in server.queue() if each["hold"]]
-    for queue_id in held:
-        assert server.valija("queue", "release", queue_id).returncode == 0
-    return len(held)
+# Passed before the server is ready, where a kill is a start that fails.
+AT_THE_START: Final = ("recovery.", "adoption.", "disk.")
 
 
 @pytest.mark.timeout(1800)
 def test_nothing_accepted_is_lost(request: pytest.FixtureRequest, tally: Tally) -> None:
     kills = KILLS_SOAK if request.config.getoption("--soak") else KILLS
     chance = random.Random()
-    settings = {"mynetworks": ["127.0.0.1/32"], "workers": 2}
-    with CatchingSink() as sink, LiveServer({**settings, "smtp": {"relayhost": sink.relayhost}}) as server:
+    with CrashSink() as sink, LiveServer({**SETTINGS, "smtp": {"relayhost": sink.relayhost}}) as server:
         load = Load(server.smtpd)
         for _ in range(kills):
             time.sleep(chance.uniform(SHORTEST_LIFE, LONGEST_LIFE))  # the random instant, not a wait
             server.kill()
             server.start()
         load.end()
-        held = _release_held(server)
-        missing = _wait_for_all(sink, server, set(load.accepted))
-        queued = _queued(server)
-    caught = Counter(recipient for each in sink.caught for recipient in each.recipients)
-    lost = missing - queued
-    duplicates = sum(caught[recipient] - 1 for recipient in load.accepted if caught[recipient] > 1)
-    assert len(load.accepted) > kills, "the load was too thin to prove anything"
-    assert not lost
-    delivered = len(set(load.accepted)) - len(missing)
+        account = settle_up(server, sink, load)
+    assert account.accepted > kills, "the load was too thin to prove anything"
+    account.assert_sound()
     tally(
         "crash",
         kills=kills,
-        accepted=len(load.accepted),
-        delivered=delivered,
-        queued=len(missing & queued),
-        held_meanwhile=held,
-        duplicates=duplicates,
-        lost=len(lost),
+        accepted=account.accepted,
+        delivered=account.delivered,
+        queued=account.queued,
+        held_meanwhile=account.held,
+        duplicates=account.duplicates,
+        lost=len(account.lost),
     )
 
 
-def _wait_for_all(sink: CatchingSink, server: LiveServer, accepted: set[str]) -> set[str]:
-    """Return those of `accepted` that the sink has not got when it has all, or when SETTLING seconds have passed."""
-    end = time.monotonic() + SETTLING
+def _start_at_last(server: LiveServer) -> None:
+    """Start a server that may be killed before it is ready, as often as that takes."""
     while True:
-        with sink.changed:
-            missing = accepted - {recipient for each in sink.caught for recipient in each.recipients}
-            left = end - time.monotonic()
-            if not missing or left <= 0:
-                return missing
-            sink.changed.wait(min(left, 1.0))
-        if missing <= _held(server):
-            return missing
+        since = server.log.mark()
+        try:
+            server.start()
+            return
+        except AssertionError:
+            server.wait_for_log("valija: fault", 0.1, since)  # nothing else may keep it from starting
+            server.kill()
 
 
-def _held(server: LiveServer) -> set[str]:
-    return {recipient["address"] for each in server.queue() if each["hold"] for recipient in each["recipients"]}
+@pytest.mark.timeout(1800)
+def test_kills_at_every_step_at_once(request: pytest.FixtureRequest, tally: Tally) -> None:
+    wanted = FAULTS_SOAK if request.config.getoption("--soak") else FAULTS
+    plan = ",".join(f"{point}:kill@1%" for point in POINTS if not point.startswith(AT_THE_START))
+    with CrashSink() as sink, LiveServer({**SETTINGS, "smtp": {"relayhost": sink.relayhost}}) as server:
+        server.stop()
+        with failing(plan):
+            server.start()
+            load = Load(server.smtpd, ("remote", "refused", "mailbox"))
+            for _ in range(wanted):
+                server.wait_for_log("valija: fault", since=server.log.mark())
+                server.kill()  # the others of its processes too, wherever they are
+                _start_at_last(server)
+            load.end()
+        server.kill()
+        server.start()
+        account = settle_up(server, sink, load)
+        struck = re.findall(r"fault (\S+): kill", server.log.text)
+    account.assert_sound()
+    assert len(struck) >= wanted
+    tally(
+        "crash",
+        kills=len(struck),
+        points=len(set(struck)),
+        accepted=account.accepted,
+        delivered=account.delivered,
+        bounced=account.bounced,
+        queued=account.queued,
+        duplicates=account.duplicates,
+        lost=len(account.lost),
+    )

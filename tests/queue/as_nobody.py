@@ -5,6 +5,7 @@ import pwd
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.reachable import let_all_in
 from tests.test_privileges import in_child
 from valija.privileges import drop, find_account
 
@@ -21,9 +22,7 @@ def give(folder: Path) -> None:
     account = pwd.getpwnam("nobody")
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid)
-    for parent in folder.parents:
-        if parent.stat().st_uid == 0 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
+    let_all_in(folder.parent)
 
 
 def done(act: Callable[[], object]) -> object:

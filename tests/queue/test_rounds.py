@@ -293,7 +293,7 @@ def test_a_report_that_cannot_be_written_is_written_later() -> None:
 
 
 def test_c108_reports_of_a_round_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valija.queue.scheduler._SETTLE_AGAIN", 0.01)
+    monkeypatch.setattr("valija.queue.settler._AGAIN", 0.01)
 
     class NoRoomForReports(MemoryStore):
         full = 3

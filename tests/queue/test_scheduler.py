@@ -229,7 +229,7 @@ class FullNowAndThen(MemoryStore):
 
 
 def test_c108_a_settlement_is_tried_again_until_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("valija.queue.scheduler._SETTLE_AGAIN", 0.01)
+    monkeypatch.setattr("valija.queue.settler._AGAIN", 0.01)
     clock = SetClock()
     store = FullNowAndThen(IdSource(0, clock), clock)
 
@@ -385,6 +385,24 @@ def test_c110_a_clock_set_back_does_not_freeze_the_queue() -> None:
         clock.now += 300
         stage.scheduler._wake()
         await stage.until_empty()
+
+    play(scene, clock=clock)
+
+
+def test_c110_a_clock_that_was_ahead_between_two_looks_does_not_freeze_the_queue() -> None:
+    clock = SetClock()
+
+    async def scene(stage: Stage) -> None:
+        stage.agent.answer = lambda _: [deferred()]
+        await stage.submit(message())
+        await stage.until_pending(1)
+        clock.now += 10 * 86400  # unseen: the scheduler rests
+        await stage.submit(message(arrived=clock.now))
+        await stage.until_pending(1)
+        clock.now -= 10 * 86400
+        stage.scheduler._wake()
+        while max(each.recipients[0].next_attempt for each in await stage.store.list(2)) > clock.now + 300:
+            await asyncio.sleep(0.001)
 
     play(scene, clock=clock)
 

@@ -15,6 +15,7 @@ from valija.cli import (
     aliases,
     certificate,
     check,
+    crash_test,
     destinations,
     dkim,
     dns,
@@ -45,6 +46,7 @@ _MODULES: Final = (
     init,
     serve,
     check,
+    crash_test,
     relay_proof,
     route,
     users,
@@ -73,6 +75,7 @@ _CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process: exit status 0, 1 (it says no) or 2 (wrong usage)."""
+    os.umask(0o022)  # what is for all to read they can read, and nobody else writes to it: privileges narrows it further
     try:
         cli.main(arguments, prog_name="valija", standalone_mode=False)
     except click.UsageError as error:

@@ -54,10 +54,19 @@ def _lines(status: dict[str, Any]) -> list[str]:
         lines.append(f"{role}: {', '.join(endpoints) or 'off'}")
     lines += [
         f"worker {worker['number']}: process {worker['pid']}, since {worker['since']}, "
-        f"{worker['sessions']} sessions, {worker['restarts']} restarts"
+        f"{worker['sessions']} sessions, {worker['restarts']} restarts{_found(worker)}"
         for worker in status["workers"]
     ]
     for each in status["certificates"]:
         trouble = f"; not renewed: {each['last_error']}" if each["failures"] else ""
         lines.append(f"certificate: {', '.join(each['names'])}, {each['source']}, until {each['not_after']}{trouble}")
     return lines
+
+
+def _found(worker: dict[str, Any]) -> str:
+    """Return in words what a worker found in its queue when it started, "" where that was nothing."""
+    if not worker["found"]:
+        return ""
+    parts = (("unfinished", "in an attempt as the process before it ended"), ("incomplete", "with a file gone"))
+    also = "".join(f", {worker[name]} {words}" for name, words in parts if worker[name])
+    return f", {worker['found']} messages found at its start{also}"

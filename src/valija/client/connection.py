@@ -51,7 +51,10 @@ class Connection(asyncio.Protocol):
             raise NoConnection(f"no answer within {order.timeout:g} s") from None
         except (OSError, UnicodeError) as error:  # the latter for what can be no host name
             raise NoConnection(getattr(error, "strerror", None) or str(error)) from None
-        address, port = connection.transport.get_extra_info("peername")[:2]
+        peer = connection.transport.get_extra_info("peername")
+        if peer is None:  # it was reset before we looked
+            raise NoConnection("the server hung up at once")
+        address, port = peer[:2]
         record.note(f"connected to {f'[{address}]' if ':' in address else address}:{port}")
         if order.mode == "submissions":
             await connection.encrypt(context, order.name)

@@ -25,6 +25,7 @@ from typing import Final
 from valija.content.trace import delivered_to_field, return_path_field, was_delivered_to
 from valija.deliver.attempt_log import tell
 from valija.deliver.mailbox_folder import mailbox_folder
+from valija.faults.points import fault_point
 from valija.logs import Log
 from valija.mail.content import Content
 from valija.mail.job import Job
@@ -40,6 +41,12 @@ _LOOP: Final = Reply(554, "5.4.6", "Mail loop: the message was delivered to this
 _NO_SPACE: Final = Reply(452, "4.3.1", "No space left for the mailbox")
 _LOCAL_FAULT: Final = Reply(451, "4.3.0", "The mailbox can't be written to, it will be tried again")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+_write = fault_point("maildir.write")
+_sync = fault_point("maildir.sync")
+_rename = fault_point("maildir.rename")
+_renamed = fault_point("maildir.renamed")
+_kept = fault_point("maildir.delivered")
 
 Read = Callable[[Content], Iterator[bytes]]
 
@@ -121,14 +128,19 @@ def _write_message(folder: Path, inner: str, name: str, top: bytes, content: Ite
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb", buffering=0) as file:
+            _write()
             for octets in _with_lf(top, content):
                 _write_all(file.fileno(), octets)
+            _sync()
             os.fsync(file.fileno())
+        _rename()
         os.rename(temporary, folder / "new" / name)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _renamed()
     _sync_folder(folder / "new")
+    _kept()
 
 
 def _write_all(descriptor: int, octets: bytes) -> None:

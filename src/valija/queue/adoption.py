@@ -17,14 +17,19 @@ from typing import Final
 
 import apsw
 
+from valija.faults.points import fault_point
 from valija.logs import Log
 from valija.queue.identity import from_number
 from valija.queue.paths import COMPANIONS, QueueBarred, QueueInUse, QueuePaths, check_access, take_lock, workers_in
-from valija.queue.recovery import recover
+from valija.queue.recovery import recover, tell
 from valija.queue.rows import RawMessages, Rows
 from valija.queue.spool import Spool
 from valija.queue.sqlite import SqliteStore
 from valija.queue.store import QueueFull
+
+_linked = fault_point("adoption.linked")
+_taken = fault_point("adoption.taken")
+_forgotten = fault_point("adoption.forgotten")
 
 _BATCH: Final = 50  # messages
 _BODY_FILE: Final = 4  # column
@@ -63,8 +68,7 @@ async def _adopt_one(store: SqliteStore, paths: QueuePaths, now: float, log: Log
     lock = take_lock(paths.lock)
     try:
         connection, recovery = await asyncio.to_thread(recover, paths, now)
-        if recovery.set_aside:
-            log.error("queue file set aside", path=str(paths.database), reason=recovery.set_aside)
+        tell(recovery, paths, log)
         try:
             moved = await _move_all(store, Rows(connection), Spool(paths.spool), log)
         finally:
@@ -85,8 +89,11 @@ async def _move_all(store: SqliteStore, old: Rows, old_spool: Spool, log: Log) -
         bodies = {message[_BODY_FILE]: from_number(message[0]) for message in raw.messages if message[_BODY_FILE]}
         for name in await asyncio.to_thread(_link_all, bodies, old_spool, store.spool):
             log.error("body of a message is gone", queue_id=bodies[name], path=str(old_spool.folder / name))
+        _linked()
         await store.take_over(raw)
+        _taken()
         await asyncio.to_thread(_forget, old, raw)
+        _forgotten()
         for name in bodies:
             old_spool.remove(name)
         moved += len(raw.messages)

@@ -40,12 +40,18 @@ class QueuePaths:
         self.spool = folder / f"worker-{worker}{SPOOL_SUFFIX}"
         self.flight = folder / f"worker-{worker}.flight"
         self.lock = folder / f"worker-{worker}.lock"
+        self.suspect = suspect_of(self.database)
 
     @property
     def parts(self) -> Iterator[Path]:
         """All that a worker needs of the folder, itself first; which of them are there is not said."""
         yield from (self.folder, self.lock, self.flight, self.spool, self.database)
         yield from (self.database.with_name(self.database.name + suffix) for suffix in COMPANIONS)
+
+
+def suspect_of(database: Path) -> Path:
+    """Return what lies beside a database where damage in it was met."""
+    return database.with_suffix(".suspect")
 
 
 def workers_in(folder: Path) -> list[int]:

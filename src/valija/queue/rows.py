@@ -18,6 +18,7 @@ import apsw
 import msgspec
 
 from valija.content.reported import Reported, ReportKind
+from valija.faults.points import fault_point
 from valija.mail.content import Content
 from valija.mail.envelope import Envelope
 from valija.mail.origin import Origin
@@ -34,6 +35,10 @@ from valija.queue.store import (
 )
 
 T = TypeVar("T")
+
+_write = fault_point("queue.write")
+_settle = fault_point("settlement.write")
+_report = fault_point("report.write")
 
 LARGEST_BLOCK: Final = 64  # rows per statement
 
@@ -57,6 +62,8 @@ AND NOT (attempts = 0 AND message IN (SELECT value FROM json_each(?3)))"""
 _FORGET_NEWS: Final = "DELETE FROM news WHERE message = ? AND kind = ? AND number = ?"
 _NEXT_WITH_NEWS: Final = "SELECT min(message) FROM news WHERE message > ?"
 _NEWS: Final = "SELECT kind, facts FROM news WHERE message = ? ORDER BY kind, number LIMIT ?"
+_ONLY_NEWS: Final = """
+SELECT count(DISTINCT message) FROM news WHERE NOT EXISTS (SELECT 1 FROM recipient WHERE message = news.message)"""
 _PENDING: Final = """
 SELECT number, attempts, next_attempt, last_reply FROM recipient WHERE message = ? ORDER BY number"""
 
@@ -152,11 +159,14 @@ class Rows:
         """Add messages."""
         self._many("INSERT INTO message VALUES ", _MESSAGE, [row.message for row in rows])
         self._many("INSERT INTO recipient VALUES ", _RECIPIENT, [each for row in rows for each in row.recipients])
+        if rows:
+            _write()
 
     def settle_all(self, number: int) -> Effect:
         """Record that an attempt ended for all recipients of a message, none of them deferred."""
         self.execute("DELETE FROM recipient WHERE message = ?", (number,))
         ended = self.execute(_END_MESSAGE, (number,)).get
+        _settle()
         return Effect(ended is not None, removed=ended is not None, body_file=ended or "")
 
     def remove(self, numbers: Sequence[int]) -> None:
@@ -167,6 +177,7 @@ class Rows:
             self.execute(f"DELETE FROM message WHERE id IN ({places}) {_LEAVE}", block)  # noqa: S608
             if self._connection.changes() != len(block):
                 raise Gone
+            _settle()
 
     def _many(self, statement: str, values: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows by as few statements as may be: between two of them the interpreter's lock is fought for."""
@@ -194,6 +205,8 @@ class Rows:
             return Effect(found=False)
         for report in reports:
             self.insert(report)
+            _report()
+        _settle()
         return Effect(True, removed=ended is not None, body_file=ended or "")
 
     def _settle_one(self, number: int, settled: Settled) -> bool:
@@ -330,6 +343,15 @@ class Rows:
     def pending(self) -> int:
         """Return the number of pending recipients that are not on hold."""
         return int(self.execute("SELECT count(*) FROM recipient WHERE held = 0").get)
+
+    def count(self) -> int:
+        """Return the number of messages: of those with pending recipients, and of those with nothing but news."""
+        waiting = self.execute("SELECT count(DISTINCT message) FROM recipient").get
+        return int(waiting) + int(self.execute(_ONLY_NEWS).get)
+
+    def files(self) -> builtins.list[tuple[int, str]]:
+        """Return the messages that have a file, and its name."""
+        return self.select("SELECT id, body_file FROM message WHERE body_file <> ''")
 
     def names_file(self, name: str) -> bool:
         """Whether a message has this file as its body."""

@@ -16,7 +16,8 @@ A file set aside keeps its companions and its large bodies: `worker-0.sqlite3.da
 `worker-0.spool.damaged-1800000000`. They are never touched again, and are a human's to look at. Bodies that lie where
 there is no queue file, or an empty one, are set aside too: somebody took the file away.
 
-Known weakness: a file above 64 MiB is not read through at the start; damage in the midst of it shows later.
+Known weakness: a file above 64 MiB is not read through at the start; damage in the midst of it shows later. Where it
+was met, a file `worker-0.suspect` says so, and the next start reads all of it.
 """
 
 import os
@@ -28,9 +29,13 @@ from typing import Final
 import apsw
 import msgspec
 
-from valija.queue.paths import COMPANIONS, SPOOL_SUFFIX, QueueBarred, QueuePaths
+from valija.faults.disk import queue_disk
+from valija.faults.points import fault_point
+from valija.queue.paths import COMPANIONS, SPOOL_SUFFIX, QueueBarred, QueuePaths, suspect_of
 from valija.queue.rows import Rows
 from valija.queue.spool import sync_path
+
+_aside = fault_point("recovery.aside")
 
 APPLICATION_ID: Final = 0x56414C4A  # "VALJ", seen by file(1)
 VERSION: Final = 2
@@ -150,7 +155,7 @@ def _create(path: Path) -> None:
 
 
 def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=queue_disk())
     connection.set_busy_timeout(BUSY_TIMEOUT)
     return connection
 
@@ -188,8 +193,12 @@ def _upgrade(connection: apsw.Connection) -> None:
 
 
 def _check_health(connection: apsw.Connection, path: Path) -> None:
-    if path.stat().st_size <= _CHECKED_SIZE and connection.execute("PRAGMA quick_check(1)").get != "ok":
-        raise Unusable("it is damaged")
+    if suspect_of(path).exists():
+        check = "integrity_check"  # which sees all that can be wrong, however long it takes
+    else:
+        check = "quick_check" if path.stat().st_size <= _CHECKED_SIZE else ""
+    if check and (found := connection.execute(f"PRAGMA {check}(1)").get) != "ok":
+        raise Unusable(f"it is damaged: {found}")
     for statement in _PROBES:
         connection.execute(statement).fetchall()
 
@@ -201,9 +210,15 @@ def set_aside(paths: QueuePaths, stamp: float) -> list[str]:
     """
     endings = chain([f".damaged-{stamp:.0f}"], (f".damaged-{stamp:.0f}-{number}" for number in count(2)))
     free = next(ending for ending in endings if not any(new.exists() for _, new in _places(paths, ending)))
-    kept = [old.rename(new).name for old, new in _places(paths, free) if _is_there(old)]
+    kept = [_move(old, new) for old, new in _places(paths, free) if _is_there(old)]
     sync_path(paths.folder)
     return kept[::-1]
+
+
+def _move(old: Path, new: Path) -> str:
+    name = old.rename(new).name
+    _aside()
+    return name
 
 
 def _places(paths: QueuePaths, ending: str) -> Iterator[tuple[Path, Path]]:

@@ -21,9 +21,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from valija.faults.points import fault_point
 from valija.mail.content import Content
 
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+_create = fault_point("content.create")
+_write = fault_point("content.write")
+_sync = fault_point("content.sync")
+_synced = fault_point("content.synced")
+_removed = fault_point("content.removed")
 
 
 class Spool:
@@ -35,6 +42,7 @@ class Spool:
 
     def create(self) -> "SpoolFile":
         """Return a new file to write to. Raises OSError."""
+        _create()
         name = secrets.token_hex(16)
         path = self.folder / name
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -58,17 +66,24 @@ class Spool:
 
     def sync(self, name: str) -> None:
         """Return when a file and its name survive a power cut. Raises OSError."""
+        _sync()
         sync_path(self._path(name))
         sync_path(self.folder)
+        _synced()
 
     def link(self, name: str, target: "Spool") -> None:
         """Have a file in another spool of the same file system too; that it is there already is fine."""
         with suppress(FileExistsError):
             os.link(self._path(name), target.folder / name)
 
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return self._path(name).exists()
+
     def remove(self, name: str) -> None:
         """Remove a file; that it is gone already is fine."""
         self._path(name).unlink(missing_ok=True)
+        _removed()
 
     def sweep(self, is_known: Callable[[str], bool]) -> int:
         """Remove the files that no message names, at the start, when none is being written; return how many."""
@@ -96,6 +111,7 @@ class SpoolFile:
 
     def write(self, data: bytes) -> None:
         """Append octets. Raises OSError: then `discard` is what is left to do."""
+        _write()
         view = memoryview(data)
         while view:
             view = view[os.write(self._descriptor, view) :]

@@ -14,6 +14,7 @@ Known weakness: what other processes change (the command line) is noticed once a
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -23,6 +24,7 @@ from typing import Final, Self
 
 import apsw
 
+from valija.faults.points import fault_point
 from valija.logs import Log
 from valija.mail.address import domain_of
 from valija.mail.envelope import Envelope
@@ -31,11 +33,15 @@ from valija.queue.claims import Claims
 from valija.queue.flight import Flight
 from valija.queue.identity import IdSource, from_number, to_number
 from valija.queue.paths import QueuePaths, check_access, take_lock
-from valija.queue.recovery import Recovery, recover
+from valija.queue.recovery import Recovery, recover, tell
 from valija.queue.rows import RawMessages, Row, Rows, new_row
 from valija.queue.spool import Spool
-from valija.queue.store import Claim, Listed, NewMessage, Receipt, Settlement, Unreported
+from valija.queue.store import Claim, Listed, NewMessage, QueueFull, Receipt, Settlement, Unreported
 from valija.queue.writer import Writer
+
+_committed = fault_point("queue.committed")
+_claimed = fault_point("queue.claimed")
+_recorded = fault_point("settlement.recorded")
 
 _POLL_INTERVAL: Final = 1.0  # seconds
 _MANY: Final = 1000  # recipients: beyond, the row is made in a thread, while the loop goes on
@@ -55,6 +61,7 @@ class SqliteStore:
         next_hop: Callable[[Envelope, str], str],
     ) -> None:
         self.recovery = recovery
+        self._paths = paths
         self.spool = Spool(paths.spool)
         self._lock = lock
         self._clock = clock
@@ -96,7 +103,7 @@ class SqliteStore:
         except BaseException:
             os.close(lock)
             raise
-        _tell(log, paths, recovery)
+        tell(recovery, paths, log)
         return cls(paths=paths, lock=lock, connection=connection, recovery=recovery, clock=clock, next_hop=next_hop)
 
     def new_id(self) -> QueueId:
@@ -110,15 +117,24 @@ class SqliteStore:
         try:
             row = await self._row(number, message)
             if body_file:
-                await self._loop.run_in_executor(self._files, self.spool.sync, body_file)
+                await self._sync(body_file)
             lease = self._lease_all(number, len(row.recipients)) if claim else None
             await self._writer.insert(row, lease)
+            _committed()
         except asyncio.CancelledError:
             self._abandon(number, len(message.envelope.recipients))
             raise
         except BaseException:
             if body_file:
                 self._remove_file(body_file)
+            raise
+
+    async def _sync(self, body_file: str) -> None:
+        try:
+            await self._loop.run_in_executor(self._files, self.spool.sync, body_file)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise QueueFull(f"no room for a large content: {error}") from None
             raise
 
     async def _row(self, number: int, message: NewMessage) -> Row:
@@ -145,10 +161,13 @@ class SqliteStore:
         passed_over = frozenset(map(to_number, skip_messages))
         finding = self._writer.read(lambda: self._claims.find(now, limit, skip, passed_over))
         try:
-            return await asyncio.shield(finding)
+            claims = await asyncio.shield(finding)
         except asyncio.CancelledError:
             finding.add_done_callback(self._give_back)
             raise
+        if claims:
+            _claimed()
+        return claims
 
     def _give_back(self, found: "asyncio.Future[Sequence[Claim]]") -> None:
         if not found.cancelled() and found.exception() is None:
@@ -172,6 +191,7 @@ class SqliteStore:
         number = to_number(settlement.queue_id)
         if settlement.ends_message:
             effect = await self._writer.remove(number, lambda _: self._claims.forget(number))
+            _recorded()
             return Receipt(effect.removed)
         report_ids = tuple([self._ids.next() for _ in settlement.reports])
         reports = [
@@ -184,6 +204,7 @@ class SqliteStore:
             lambda _: self._claims.end(number, places),
             patient=not reports,
         )
+        _recorded()
         if effect.body_file:
             self._remove_file(effect.body_file)
         return Receipt(effect.removed, report_ids if effect.found else ())
@@ -219,6 +240,12 @@ class SqliteStore:
     def end(self, token: int) -> None:
         """See QueueStore."""
         self._flight.end(token)
+
+    async def damaged(self) -> str:
+        """Return, with the reason, when the file turns out to be damaged. The next start looks closely at it."""
+        reason = await asyncio.shield(self._writer.damage)
+        self._paths.suspect.touch(mode=0o600)
+        return reason
 
     def on_change(self, wake: Callable[[], None]) -> None:
         """See QueueStore."""
@@ -294,21 +321,3 @@ class SqliteStore:
     def _remove_file(self, name: str) -> None:
         """Remove a body whose message is gone. What fails here is an orphan that the next start sweeps."""
         self._files.submit(self.spool.remove, name)
-
-
-def _tell(log: Log, paths: QueuePaths, recovery: Recovery) -> None:
-    """Write what was found at the start to the log."""
-    if recovery.set_aside:
-        log.error("queue file set aside", path=str(paths.database), reason=recovery.set_aside)
-    for queue_id in recovery.held:
-        log.error(
-            "message put on hold", queue_id=queue_id, reason="the server crashed in attempts at it, again and again"
-        )
-    log.info(
-        "queue opened",
-        path=str(paths.database),
-        pending=recovery.pending,
-        unfinished=recovery.unfinished,
-        held=len(recovery.held),
-        orphans=recovery.orphans,
-    )

@@ -31,6 +31,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 import apsw
+import msgspec
 
 from valija.queue.rows import REMOVED, Effect, Row, Rows
 from valija.queue.store import QueueFull
@@ -42,30 +43,19 @@ _TURNS: Final = 10  # of the loop
 _CROWD: Final = 256  # so many that are patient are work enough
 
 
-class _Piece(Generic[T]):
+class _Piece(msgspec.Struct, Generic[T], eq=False, gc=False):
     """Something to do, who waits for it, and what came of it.
 
     `inserts` and `removes` say what `work` does, where that can be done for many pieces at once.
     """
 
-    __slots__ = ("done", "error", "future", "inserts", "removes", "result", "work")
-
-    def __init__(
-        self,
-        work: Callable[[], T],
-        done: Callable[[T], None] | None,
-        future: asyncio.Future[T],
-        *,
-        inserts: Row | None = None,
-        removes: int | None = None,
-    ) -> None:
-        self.inserts = inserts
-        self.removes = removes
-        self.work = work
-        self.done = done
-        self.future = future
-        self.result: T | None = None
-        self.error: Exception | None = None
+    work: Callable[[], T]
+    done: Callable[[T], None] | None
+    future: asyncio.Future[T]
+    inserts: Row | None = None
+    removes: int | None = None
+    result: T | None = None
+    error: Exception | None = None
 
 
 _Pieces = Sequence[_Piece[Any]]
@@ -78,6 +68,7 @@ class Writer:
         self._connection = connection
         self._rows = Rows(connection)
         self._loop = asyncio.get_running_loop()
+        self.damage: asyncio.Future[str] = self._loop.create_future()  # ends, with the reason, where the file shows it
         self._writes: list[_Piece[Any]] = []
         self._reads: list[_Piece[Any]] = []
         self._is_sending = False
@@ -228,9 +219,20 @@ class Writer:
 
     def _answer(self, pieces: _Pieces) -> None:
         try:
-            self._loop.call_soon_threadsafe(_resolve, pieces)
+            self._loop.call_soon_threadsafe(self._resolve, pieces)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
+
+    def _resolve(self, pieces: _Pieces) -> None:
+        for piece in pieces:
+            if isinstance(piece.error, apsw.CorruptError | apsw.NotADBError) and not self.damage.done():
+                self.damage.set_result(str(piece.error))
+            if piece.future.done():  # cancelled
+                continue
+            if piece.error is None:
+                piece.future.set_result(piece.result)
+            else:
+                piece.future.set_exception(piece.error)
 
 
 def _run_alone(piece: _Piece[Any]) -> None:
@@ -238,13 +240,3 @@ def _run_alone(piece: _Piece[Any]) -> None:
         piece.result = piece.work()
     except Exception as error:
         piece.error = error
-
-
-def _resolve(pieces: _Pieces) -> None:
-    for piece in pieces:
-        if piece.future.done():  # cancelled
-            continue
-        if piece.error is None:
-            piece.future.set_result(piece.result)
-        else:
-            piece.future.set_exception(piece.error)

@@ -1,0 +1,1 @@
+"""The crash test that users run."""

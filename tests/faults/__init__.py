@@ -1,0 +1,1 @@
+"""What is left when the disk, the clock, the memory or the neighbours fail: everything that was accepted."""
