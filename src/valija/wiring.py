@@ -107,6 +107,7 @@ def build_site(config: Config, role: Role, house: Household, checks: Checks = NO
         delimiter=config.recipient_delimiter,
         return_path=hosting.return_path,
         seals=config.forwarding.arc,
+        is_shared=_shared_by_many(config),
     )
     return as_local(site, config.local, house.users) if role == "local" else site
 
@@ -137,7 +138,8 @@ async def build_backend(
     passwords = Passwords(threads, good=protection.good)
     embedded = AccountsBackend(accounts, passwords, binds=config.sasl.scram_channel_binding)
     beside = _with_others(embedded, config, account_logins(accounts), log)
-    return protection.guard(beside, name=account_name, remembers=False)  # its memory is bound to the stored hash
+    # Its memory is bound to the stored hash.
+    return protection.guard(beside, name=account_name, remembers=False, places=threads)
 
 
 def _with_others(backend: AuthBackend, config: Config, login_of: LoginOf, log: Log) -> AuthBackend:
@@ -154,8 +156,11 @@ def _with_others(backend: AuthBackend, config: Config, login_of: LoginOf, log: L
 
 def set_pace(config: Config, protection: LoginProtection) -> None:
     """Have logins live by a configuration's limits."""
-    shared = SharedByMany(config.networks, [gateway.address for gateway in gateways()])
-    protection.use(PaceLimits(config.sasl.failed_login_limit), shared.covers)
+    protection.use(PaceLimits(config.sasl.failed_login_limit), _shared_by_many(config))
+
+
+def _shared_by_many(config: Config) -> Callable[[str], bool]:
+    return SharedByMany(config.networks, [gateway.address for gateway in gateways()]).covers
 
 
 def _postmaster_domain(config: Config) -> str:

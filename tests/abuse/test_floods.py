@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from tests.abuse.world import TRUSTED, World, needs_root, sources
+from tests.abuse.world import GATEWAY, TRUSTED, World, needs_root, sources
 from tests.tally import Tally
 
 pytestmark = needs_root
@@ -78,6 +78,38 @@ def test_trusted_clients_have_no_limits(world: World, tally: Tally) -> None:
         clients = [stack.enter_context(world.client(TRUSTED)) for _ in range(RATE + 20)]
         assert all((client.reply() or "").startswith("220") for client in clients)
     tally("abuse", connections=len(clients), refused=0)
+
+
+def test_a_gateway_stands_for_many(world: World, tally: Tally) -> None:
+    """Networks that translate addresses make all their clients look like it: one must not shut the others out."""
+    connections = RATE + 20
+    assert all(greeting(world, GATEWAY).startswith("220") for _ in range(connections))
+    for _ in range(2):
+        with world.client(GATEWAY) as client:
+            client.hello()
+            client.say("MAIL FROM:<list@remote.example>")
+            for number in range(99):
+                assert client.say(f"RCPT TO:<gone{number}@local.example>").startswith("550 5.1.1")
+    assert greeting(world, GATEWAY).startswith("220")
+    tally("abuse", connections=connections + 3, refused=0)
+
+
+def test_a_flood_at_one_port_closes_no_other(world: World, tally: Tally) -> None:
+    """An office behind one address, where one machine has gone bad."""
+    office = "198.18.9.7"
+    with world.attack("silent", [office], each=100) as flood:
+        assert world.refusal(office).startswith("421 4.7.0")
+        served = world.log_in(3, office)
+    tally("abuse", connections=flood.counts["connections"], refused=flood.counts["421"], honest_served=served)
+
+
+def test_neighbours_do_not_shut_out_who_brings_mail(world: World, tally: Tally) -> None:
+    regular = "198.18.8.200"
+    served = world.honest(1, regular)
+    with world.attack("silent", sources("198.18.8.{}", 40), each=10) as flood:
+        assert world.refusal("198.18.8.99").startswith("421 4.7.0 Too many connections from 198.18.8.0/24")
+        served += world.honest(3, regular)
+    tally("abuse", connections=flood.counts["connections"], refused=flood.counts["421"], honest_served=served)
 
 
 FLOODS: Final = {"noop": "250", "rset": "250", "vrfy": "252", "unknown": "500", "mixed": "250"}

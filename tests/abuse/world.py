@@ -5,9 +5,9 @@
             world.honest(5)
         attack.counts["connections"], attack.counts["421"]
 
-The server's machine is 198.51.100.1 and 2001:db8::1. 198.18.0.0/15 and 2001:db8:bad::/48 are the attackers'; honest
-clients come from 203.0.113.0/24. Attackers are a process of their own (tests/abuse/attackers), so that the clients that
-are measured do not wait for them within one interpreter.
+The server's machine is 198.51.100.1 and 2001:db8::1, its gateway to all others 2001:db8::2. 198.18.0.0/15 and
+2001:db8:bad::/48 are the attackers'; honest clients come from 203.0.113.0/24. Attackers are a process of their own
+(tests/abuse/attackers), so that the clients that are measured do not wait for them within one interpreter.
 """
 
 import json
@@ -32,6 +32,7 @@ from tests.network import MISSING, Network
 
 needs_root: Final = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 SERVER, SERVER6 = "198.51.100.1", "2001:db8::1"
+GATEWAY: Final = "2001:db8::2"
 HONEST: Final = "203.0.113.25"
 TRUSTED, TRUSTED_NETWORK = "203.0.113.200", "203.0.113.192/26"
 PATIENCE: Final = 1.0  # seconds, in which an honest client is through, whatever goes on
@@ -42,6 +43,7 @@ _ROUTES: Final = (
     ("server", "ip route add 198.18.0.0/15 via 198.51.100.2"),
     ("server", "ip route add 203.0.113.0/24 via 198.51.100.2"),
     ("server", "ip -6 route add 2001:db8:bad::/48 via 2001:db8::2"),
+    ("server", "ip -6 route add default via 2001:db8::2"),
 )
 _LISTENING: Final[Settings] = {
     "hostname": "mail.local.example",
@@ -117,7 +119,7 @@ class World:
     def client(self, source: str = HONEST, *, port: int = 25) -> Talk:
         """Return a client that has heard nothing yet."""
         with self._network.inside("world"):
-            return Talk(port, host=SERVER, source=source, tls=port == 465)
+            return Talk(port, host=SERVER6 if ":" in source else SERVER, source=source, tls=port == 465)
 
     def refusal(self, source: str) -> str:
         """Return what a client hears that is turned away."""

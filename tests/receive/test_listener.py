@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.receive.reception import Dialogue, Reception, reception
-from valija.receive import listener
+from valija.receive import connection, listener
 from valija.receive.admission import SessionTable, client_of, network_of
 
 
@@ -112,6 +112,44 @@ def test_under_strain_a_silent_stranger_makes_room(run: Any, tmp_path: Path, mon
     run(story())
 
 
+def test_under_strain_a_content_that_drips_makes_room(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 1,300 octets a second it would outlive every timeout; beside it one that comes as by a modem goes on."""
+    monkeypatch.setattr(listener, "HURRIED", 0.5)
+
+    async def story() -> None:
+        async with reception(tmp_path, session_limit=8, mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            for _ in range(5):
+                await greeted(r, "127.0.0.9")
+            drip, flow = [await greeted(r, f"127.0.1.{number}") for number in (1, 2)]
+            for d in (drip, flow):
+                assert (await d.say("MAIL FROM:<>", "RCPT TO:<alice@local.example>", "DATA")).startswith("354")
+            over = asyncio.create_task(drip.reply())
+            while not over.done():
+                drip.send(b"a line of sixty-four octets, as slow as they may come down a line\r\n")
+                flow.send(b"a line of sixty-four octets, as slow as they may come down a line\r\n" * 20)
+                await asyncio.sleep(0.05)
+            assert over.result().startswith("421 4.4.2")
+            assert (await flow.say(".")).startswith("250")
+
+    run(story())
+
+
+def test_a_greeting_that_is_held_back_is_our_wait(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HURRIED", 0.5)
+
+    async def story() -> None:
+        async with reception(tmp_path, session_limit=4, mynetworks=["127.0.0.9/32"], greet_pause=1.6) as r:
+            for _ in range(3):
+                await greeted(r, "127.0.0.9")
+            r.listener._session_limit = 5  # there is room for one, and then it is strained
+            d = await r.connect()
+            assert (await d.reply()).startswith("220")
+
+    run(story())
+
+
 def test_a_drip_of_chunks_does_not_buy_time(run: Any, tmp_path: Path) -> None:
     async def story() -> None:
         async with reception(tmp_path, timeout=0.6) as r:
@@ -125,6 +163,89 @@ def test_a_drip_of_chunks_does_not_buy_time(run: Any, tmp_path: Path) -> None:
                 d.send(b"BDAT 1\r\nx")
             assert reply.startswith("421 4.4.2")
             assert 5 < chunks < 80
+
+    run(story())
+
+
+def test_a_drip_of_commands_does_not_buy_time_without_mail(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NOOP now and then; who brings a message meanwhile, or is trusted, stays."""
+    monkeypatch.setattr(connection, "PATIENCE", 2)
+
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.6, mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            idler, bringer, trusted = [await greeted(r, f"127.0.0.{number}") for number in (1, 2, 9)]
+
+            async def bring() -> str:
+                await bringer.say("RSET", "MAIL FROM:<a@remote.example>", "RCPT TO:<alice@local.example>", "DATA")
+                return await bringer.say("Subject: x\r\n\r\nhi\r\n.")
+
+            begun = r.listener.now()
+            while (reply := await idler.say("NOOP")).startswith("250"):
+                assert (await trusted.say("NOOP")).startswith("250")
+                assert (await bring()).startswith("250")
+                await asyncio.sleep(0.05)
+            assert reply.startswith("421 4.4.2")
+            assert r.listener.now() - begun > 2 * 0.6
+            assert (await bring()).startswith("250")
+            assert (await trusted.say("NOOP")).startswith("250")
+
+    run(story())
+
+
+def test_a_long_content_is_no_session_without_mail(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 1)
+
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.5, mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            d = await greeted(r)
+            await d.say("MAIL FROM:<a@remote.example>", "RCPT TO:<alice@local.example>", "DATA")
+            begun = r.listener.now()
+            while r.listener.now() - begun < 2 * 0.5:
+                d.send(b"a line of sixty-four octets, as slow as they may come down a line\r\n")
+                await asyncio.sleep(0.05)
+            assert (await d.say(".")).startswith("250")
+
+    run(story())
+
+
+def test_a_chunk_that_is_thrown_away_is_no_mail(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 1)
+
+    async def story() -> None:
+        async with reception(tmp_path, timeout=0.5, mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            d = await greeted(r)
+            d.send(b"BDAT 999999\r\n")
+            over = asyncio.create_task(d.reply())
+            sent = 0
+            while not over.done() and sent < 600_000:
+                d.send(b"x" * 500)
+                sent += 500
+                await asyncio.sleep(0.02)
+            assert over.result().startswith("421 4.4.2")
+
+    run(story())
+
+
+def test_a_user_behind_a_flood_is_let_into_the_last_sessions(run: Any, tmp_path: Path) -> None:
+    """Who has handed in mail is known there, as who has brought some is on port 25."""
+
+    async def story() -> None:
+        async with reception(tmp_path, "submission", mynetworks=["127.0.0.9/32"], greet_pause=0.0) as r:
+            keeper = r.listener._doorkeeper
+            keeper.is_shared = lambda client: False
+            d = await greeted(r)
+            await d.start_tls()
+            await d.say("EHLO x", "AUTH PLAIN AGFsaWNlQGxvY2FsLmV4YW1wbGUAc2VjcmV0")
+            await d.say("MAIL FROM:<alice@local.example>")
+            for number in range(20):
+                assert (await d.say(f"RCPT TO:<gone{number}@local.example>")).startswith("550"), "a user may ask"
+            await d.say("RCPT TO:<b@remote.example>", "DATA")
+            assert (await d.say("From: alice@local.example\r\n\r\nhi\r\n.")).startswith("250")
+            assert keeper.knows("127.0.0.1")
+            assert keeper.harvest("127.0.0.1", 1) is None
+            assert not keeper.at("smtpd").knows("127.0.0.1")
 
     run(story())
 

@@ -8,7 +8,8 @@ in one write. A long batch is such a task too, between two parts of it: other cl
 
 The deadline of a connection (C120) is looked at by the listener's sweep, not by a timer of its own. It is set anew by
 each reply of ours; from the first octet of a content to its last each octet buys a little time, never more than the
-whole timeout: neither a drip of octets nor one of chunks keeps a connection open.
+whole timeout: neither a drip of octets nor one of chunks keeps a connection open. Nor does a drip of commands: a
+stranger who brings no message for PATIENCE timeouts has to go.
 """
 
 import asyncio
@@ -32,8 +33,9 @@ from valija.tls.starttls import TlsFailed, start_tls
 HELD_OCTETS: Final = 256 * 1024  # kept for a client whose command is being decided; beyond it reading pauses
 OCTETS_AT_ONCE: Final = 256 * 1024  # read from one client before others have their turn
 SHORT: Final = 2048  # octets: so much is answered at once, however many stand in line with more
-CONTENT_OCTETS_PER_SECOND: Final = 500  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
+CONTENT_OCTETS_PER_SECOND: Final = 500.0  # what a content must reach on average, as Postfix asks (smtpd_min_data_rate)
 HANDSHAKE_TIMEOUT: Final = 60.0  # seconds
+PATIENCE: Final = 6  # timeouts in which a stranger must have brought a message: half an hour
 
 _TOO_SLOW = Reply(421, "4.4.2", "Timeout, closing the connection")
 _STOPPING = Reply(421, "4.3.2", "The server is being stopped, try again soon")
@@ -48,6 +50,8 @@ class Door(Protocol):
     rules: ServerRules
     turns: Turns
     stopping: bool
+    content_rate: float
+    """Octets per second that a content must reach on average now."""
 
     def now(self) -> float:
         """The loop's clock."""
@@ -75,9 +79,11 @@ class Connection(asyncio.Protocol):
         "_in_handshake",
         "_is_turned_away",
         "_listener",
+        "_messages",
         "_octets",
         "_reading_paused",
         "_renewed_for",
+        "_since",
         "_task",
         "deadline",
         "machine",
@@ -96,7 +102,9 @@ class Connection(asyncio.Protocol):
         self._renewed_for: IncomingContent | None = None  # the content whose beginning has renewed the deadline
         self._octets = 0
         self._ended = ""
-        self.deadline = listener.now() + listener.site.options.timeout
+        self._since = listener.now()  # when the last message was seen to have come, or the client
+        self._messages = 0
+        self.deadline = self._since + listener.site.options.timeout
 
     # What the loop tells
 
@@ -156,7 +164,7 @@ class Connection(asyncio.Protocol):
             self._stand_in_line()
 
     def _buy_time(self, octets: int) -> None:
-        bought = self.deadline + octets / CONTENT_OCTETS_PER_SECOND
+        bought = self.deadline + octets / self._listener.content_rate
         self.deadline = min(self._listener.now() + self._listener.site.options.timeout, bought)
 
     def _stand_in_line(self) -> None:
@@ -209,6 +217,14 @@ class Connection(asyncio.Protocol):
             return
         self._ended = "timeout"
         self.shut_down(_TOO_SLOW)
+
+    def brings_nothing(self, now: float) -> bool:
+        """Whether no message has come for too long, and none is under way. The sweep asks, so that messages don't."""
+        if self.session.messages != self._messages:
+            self._messages, self._since = self.session.messages, now
+        if now - self._since <= PATIENCE * self._listener.site.options.timeout:
+            return False
+        return not (self._ended or self._task is not None or self.session.incoming is not None)
 
     def stop(self, *, at_once: bool) -> None:
         """The server stops: an idle client is told, one that is sending a content may end it unless `at_once`."""

@@ -9,7 +9,8 @@ It admits clients, keeps the one clock that all its connections' deadlines are m
 server stops. A new Site (reload) holds for connections made from then on.
 
 Strangers may not fill it: the last eighth of its sessions is kept for clients that are trusted, or known to bring mail.
-With three quarters taken it is *strained*: a stranger who has not logged in and lets it wait for HURRIED seconds has to make room.
+With three quarters taken it is *strained*: a stranger who has not logged in and lets it wait for HURRIED seconds has to
+make room, and contents that only drip are such a wait.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from valija.mail.reply import Reply
-from valija.receive.connection import Connection
-from valija.receive.doorkeeper import ArrivalLimits, Doorkeeper
+from valija.receive.connection import CONTENT_OCTETS_PER_SECOND, Connection
+from valija.receive.doorkeeper import ArrivalLimits, Doorkeeper, Visit
 from valija.receive.site import Site
 from valija.receive.turns import Turns
 from valija.smtp.server import ServerRules
@@ -28,6 +29,7 @@ from valija.smtp.server import ServerRules
 BACKLOG: Final = 1024  # the loop's own default of 100 loses connections in a burst
 _LAST_WORDS: Final = 2.0  # seconds a client has to read its 421 when the server stops
 HURRIED: Final = 10.0
+HURRIED_OCTETS_PER_SECOND: Final = 4000.0  # what the slowest of modems reaches
 _TLS_RULE: Final = {"none": "none", "may": "offered", "encrypt": "required"}
 
 _TOO_MANY = Reply(421, "4.3.2", "Too many connections, try again later")
@@ -41,10 +43,11 @@ class Listener:
     ) -> None:
         self._tls_context = tls_context
         self.stopping = False
-        self._doorkeeper = doorkeeper
+        self.content_rate = CONTENT_OCTETS_PER_SECOND
+        self._doorkeeper = doorkeeper.at(site.role)
         self._session_limit = session_limit
         self._connections: set[Connection] = set()
-        self._strangers: set[Connection] = set()
+        self._strangers: dict[Connection, Visit] = {}
         self._servers: list[asyncio.Server] = []
         self.loop = asyncio.get_running_loop()
         self.turns = Turns(self.loop)
@@ -55,6 +58,7 @@ class Listener:
     def use(self, site: Site) -> None:
         """Have new connections live by `site`."""
         self.site = site
+        self._doorkeeper.is_shared = site.is_shared
         options = site.options
         self._limits = ArrivalLimits(
             options.client_connection_count_limit,
@@ -98,7 +102,7 @@ class Listener:
             refusal = self._admit_stranger(connection, client)
         if refusal is None:
             self._connections.add(connection)
-        elif self._doorkeeper.is_news(client, refusal):
+        elif self._doorkeeper.is_news(refusal):
             facts = {"session": session.id, "client": client, "role": self.site.role}
             self.site.log.warning("client turned away", **facts, reply=str(refusal))
         return refusal
@@ -108,21 +112,18 @@ class Listener:
         return self.site.relay.trusts(client)
 
     def _admit_stranger(self, connection: Connection, client: str) -> Reply | None:
-        self._strangers.add(connection)
-        refusal = self._doorkeeper.enter(client, self._limits)
-        if self.site.role == "smtpd":
-            connection.session.doorkeeper = self._doorkeeper
-        if refusal is None and len(self._connections) >= self._session_limit * 7 // 8:
+        visit = self._strangers[connection] = self._doorkeeper.enter(client, self._limits)
+        connection.session.doorkeeper = self._doorkeeper
+        if visit.refusal is None and len(self._connections) >= self._session_limit * 7 // 8:
             is_full = len(self._connections) >= self._session_limit
-            return _TOO_MANY if is_full or not self._doorkeeper.knows(client) else None
-        return refusal
+            return _TOO_MANY if is_full or not visit.caller.is_known else None
+        return visit.refusal
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
-        if connection in self._strangers:
-            self._strangers.discard(connection)
-            self._doorkeeper.leave(connection.session.peer.address)
+        if visit := self._strangers.pop(connection, None):
+            self._doorkeeper.leave(visit)
         if not self._connections:
             self._emptied.set()
 
@@ -137,8 +138,9 @@ class Listener:
         Clients that are trusted, or known to bring mail, are only given the time that the loop needs to read what is
         there already.
         """
-        pause = self.site.options.greet_pause
-        if pause and connection in self._strangers and not self._doorkeeper.knows(connection.session.peer.address):
+        pause, visit = self.site.options.greet_pause, self._strangers.get(connection)
+        if pause and visit is not None and not visit.caller.is_known:
+            connection.deadline += pause  # it is we who let it wait
             self.loop.call_later(pause, connection.greet)
         else:
             self.loop.call_soon(self.loop.call_soon, connection.greet)
@@ -174,15 +176,18 @@ class Listener:
     def _sweep(self) -> None:
         """End connections whose deadline has passed."""
         now = self.now()
-        for connection in self._late(now):
+        is_strained = len(self._connections) > self._session_limit * 3 // 4
+        self.content_rate = HURRIED_OCTETS_PER_SECOND if is_strained else CONTENT_OCTETS_PER_SECOND
+        for connection in self._late(now, is_strained=is_strained):
             connection.deadline = now + _LAST_WORDS
             connection.time_out()
         interval = min(1.0, self.site.options.timeout / 4)
         self._sweeper = self.loop.call_later(interval, self._sweep)
 
-    def _late(self, now: float) -> list[Connection]:
-        late = [each for each in self._connections if each.deadline < now]
-        if len(self._connections) > self._session_limit * 3 // 4:
+    def _late(self, now: float, *, is_strained: bool) -> set[Connection]:
+        late = {each for each in self._connections if each.deadline < now}
+        late.update(each for each in self._strangers if each.brings_nothing(now))
+        if is_strained:
             hurried = now + self.site.options.timeout - HURRIED
-            late += [each for each in self._strangers if now <= each.deadline < hurried and not each.session.login]
+            late.update(each for each in self._strangers if now <= each.deadline < hurried and not each.session.login)
         return late

@@ -95,7 +95,7 @@ class Session:
         self.is_committing = False
         self.incoming: IncomingContent | None = None
         self.examination: Examination | None = None  # where checks are switched on for a client like this
-        self.doorkeeper: Doorkeeper | None = None  # where a stranger hands mail in
+        self.doorkeeper: Doorkeeper | None = None  # where the client is a stranger
         self._login: login.LoginDialogue | None = None
         self._transaction: Transaction | None = None
         self.messages = 0
@@ -351,7 +351,7 @@ class Session:
 
     def _unless_harvesting(self, refusal: Reply) -> Reply:
         """Return a refusal, or the last one that a stranger gets who has asked for too many that do not exist."""
-        if self.doorkeeper is None or refusal.enhanced != _NO_SUCH_MAILBOX:
+        if self.doorkeeper is None or self.login or refusal.enhanced != _NO_SUCH_MAILBOX:
             return refusal
         self.doorkeeper.count_unknown_recipient(self.peer.address)
         return self.doorkeeper.harvest(self.peer.address, self.site.options.unknown_recipient_limit) or refusal

@@ -19,6 +19,7 @@ from valija.policy.relay import RelayFacts
 from valija.queue.spool import Spool
 from valija.queue.store import NewMessage
 from valija.receive.checks import NO_CHECKS, Checks
+from valija.receive.doorkeeper import is_this_machine
 from valija.receive.options import ListenerOptions
 from valija.return_paths import no_return_path
 
@@ -102,6 +103,7 @@ class Site:
     delimiter: str = "+"
     return_path: Callable[[str], str] = no_return_path
     seals: bool = False  # what an alias sends on to others
+    is_shared: Callable[[str], bool] = is_this_machine  # may many stand behind a client's address?
     local_names: LocalNames | None = None  # where programs of this machine come in, which name addresses shortly
     converting: asyncio.Lock = field(default_factory=asyncio.Lock)  # a binary content: it takes much memory
 
