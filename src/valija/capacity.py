@@ -15,6 +15,7 @@ from typing import Final
 from valija.mail.origin import Role
 
 SESSION_MEMORY: Final = 128 * 1024  # octets: an idle one inside TLS
+WANTED_DESCRIPTORS: Final = 65_536  # what a worker asks the system for
 _DESCRIPTORS_OF_OUR_OWN: Final = 256  # kept for the queue, DNS and outgoing connections
 _LEAST: Final = 128
 _SHARES: Final[dict[Role, int]] = {"smtpd": 2, "submission": 4, "submissions": 4, "local": 4}  # one part in so many
@@ -24,9 +25,13 @@ _CONTAINER_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 def session_limit(role: Role, workers: int, descriptors: int = 1) -> int:
     """Return how many sessions a listener of one worker may have open, each of which takes so many descriptors."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    by_descriptors = (soft - _DESCRIPTORS_OF_OUR_OWN) * 3 // 4 // descriptors
-    by_memory = memory() // 4 // workers // SESSION_MEMORY
-    return max(_LEAST, min(by_descriptors, by_memory)) // _SHARES[role]
+    return max(_LEAST, room(soft, workers, descriptors)) // _SHARES[role]
+
+
+def room(open_files: int, workers: int, descriptors: int = 1) -> int:
+    """Return how many sessions all listeners of one worker have room for, where it may have so many files open."""
+    by_descriptors = max(0, open_files - _DESCRIPTORS_OF_OUR_OWN) * 3 // 4 // descriptors
+    return min(by_descriptors, memory() // 4 // workers // SESSION_MEMORY)
 
 
 def memory(container_limit: Path = _CONTAINER_LIMIT) -> int:

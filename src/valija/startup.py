@@ -25,6 +25,7 @@ from valija.app import CERTIFICATE_INTERVAL, Ground, run_worker
 from valija.auth import known_networks
 from valija.auth.database import AccountsUnusable, open_database
 from valija.auth.protection import SharedLogins
+from valija.capacity import WANTED_DESCRIPTORS
 from valija.conduct.shared import SharedConduct
 from valija.config import MACHINE, Config, find, parse, read_text, trust_fault
 from valija.dkim_keys import DkimKeys
@@ -63,7 +64,6 @@ from valija.warden.start import RootHelper
 from valija.warden.start import start as start_helper
 
 LOCK_NAME: Final = "lock"
-_WANTED_DESCRIPTORS: Final = 65_536
 
 
 class ConfigurationRefused(Exception):
@@ -388,6 +388,6 @@ def _locked(data_dir: Path) -> Iterator[None]:
 def _raise_descriptor_limit() -> None:
     """Ask for room for many sessions; what the system allows is what the listeners will count with."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_WANTED_DESCRIPTORS, hard)
+    wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(WANTED_DESCRIPTORS, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -8,7 +8,7 @@ import pytest
 
 import valija
 from tests.admin.lab import config
-from valija import app, startup
+from valija import capacity
 from valija.admin import check_system as module
 from valija.admin.check_system import check_clock, check_limits, descriptors_of, is_kept_in_step
 
@@ -69,16 +69,26 @@ def test_a_clock_before_the_program() -> None:
 @pytest.mark.parametrize(
     ("descriptors", "grade", "words"),
     [
-        (1 << 20, "ok", "65536 open files are allowed: 48960 sessions in each of 3 workers"),
-        (4096, "ok", "4096 open files are allowed: 2880 sessions in each of 3 workers"),
-        (600, "warning", "only 600 open files are allowed: 258 sessions in each of 3 workers; a few busy clients"),
+        (1 << 20, "ok", "65536 open files are allowed: with the memory, 16384 sessions in each of 3 workers"),
+        (4096, "ok", "4096 open files are allowed: with the memory, 2880 sessions in each of 3 workers"),
+        (600, "warning", "only 600 open files are allowed: with the memory, 258 sessions in each of 3 workers; a few"),
         (256, "failure", "only 256 open files are allowed: the server runs out of them"),
     ],
 )
-def test_open_files(descriptors: int, grade: str, words: str) -> None:
+def test_open_files(descriptors: int, grade: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "memory", lambda: 24 * 2**30)
     (found,) = check_limits(config("workers = 3"), descriptors)
     assert (found.grade, found.topic) == (grade, "limits")
     assert words in found.text
+
+
+def test_little_memory_is_no_fault_of_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "memory", lambda: 2**28)
+    (found,) = check_limits(config("workers = 3"), 65_536)
+    assert (found.grade, found.remedy) == (
+        "warning",
+        "it is the memory that bounds them: let the machine have more, or set fewer workers",
+    )
 
 
 def test_one_client_may_take_more_than_there_is_room_for() -> None:
@@ -92,8 +102,3 @@ def test_this_process_and_one_that_runs(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "77" / "limits").write_text("Max processes  1  2  processes\nMax open files   1024   4096   files\n")
     monkeypatch.setattr(module, "PROCESSES", tmp_path)
     assert descriptors_of(77) == 1024
-
-
-def test_the_check_counts_as_the_server_does() -> None:
-    assert module.OF_OUR_OWN == app._DESCRIPTORS_OF_OUR_OWN
-    assert module.WANTED == startup._WANTED_DESCRIPTORS

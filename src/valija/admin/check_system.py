@@ -18,6 +18,7 @@ from typing import Final
 
 import valija
 from valija.admin.findings import Finding, failure, fine, unknown, warning
+from valija.capacity import WANTED_DESCRIPTORS, room
 from valija.config import Config
 
 SYNCHRONISED: Final = Path("/run/systemd/timesync/synchronized")
@@ -28,9 +29,6 @@ _STATUS_AT: Final = 40  # octets into struct timex on 64-bit Linux, adjtimex(2)
 _STA_UNSYNC: Final = 0x40
 _DAY: Final = 86_400.0
 
-# As the server counts: what it keeps for itself in each worker, the share that sessions get, and what it asks for.
-OF_OUR_OWN: Final = 256
-WANTED: Final = 65_536
 _FEW_SESSIONS: Final = 500
 
 
@@ -85,10 +83,12 @@ def _a_keeper_runs() -> bool:
 
 def check_limits(config: Config, descriptors: int) -> Iterator[Finding]:
     """Yield the findings. `descriptors` is how many files one process may have open at most."""
-    usable = min(descriptors, WANTED)
-    sessions = max(0, usable - OF_OUR_OWN) * 3 // 4
-    each = f"{usable} open files are allowed: {sessions} sessions in each of {config.workers} workers"
-    remedy = f"raise it: LimitNOFILE={WANTED} in the systemd unit, or ulimit -Hn"
+    usable = min(descriptors, WANTED_DESCRIPTORS)
+    sessions = room(usable, config.workers)
+    each = f"{usable} open files are allowed: with the memory, {sessions} sessions in each of {config.workers} workers"
+    remedy = f"raise it: LimitNOFILE={WANTED_DESCRIPTORS} in the systemd unit, or ulimit -Hn"
+    if room(WANTED_DESCRIPTORS, config.workers) == sessions:
+        remedy = "it is the memory that bounds them: let the machine have more, or set fewer workers"
     if sessions < 64:
         yield failure("limits", f"only {usable} open files are allowed: the server runs out of them", remedy)
     elif sessions < max(_FEW_SESSIONS, 2 * _most_of_one_client(config)):
@@ -106,7 +106,7 @@ def descriptors_of(pid: int | None = None) -> int:
     if pid is not None and (running := _running_limit(pid)):
         return running
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return WANTED if hard == resource.RLIM_INFINITY else hard
+    return WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
 
 
 def _running_limit(pid: int) -> int | None:

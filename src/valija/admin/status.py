@@ -9,8 +9,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     """One worker process.
 
     `sessions` counts open ones; since the worker's start, `accepted` messages queued and `throttled` logins refused.
-    `found` messages were in its queue at its start, `unfinished` of them were being attempted when the process before it
-    died, and of `incomplete` the file is gone.
+    `found` messages were in its queue at its start, `unfinished` of them were being attempted when the process before
+    it died, and of `incomplete` the file is gone.
     """
 
     number: int
