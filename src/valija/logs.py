@@ -24,56 +24,71 @@ Known weakness: a pipe that nobody reads stops the writer, as it does for every 
 """
 
 import os
-import re
 import select
-import sys
 import threading
-import time
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
-from functools import lru_cache
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Final, Literal
 
-import msgspec
+from valija.log_forms import MAX_LINE, JsonLines, TextLines
 
-if TYPE_CHECKING:
-    from structlog.typing import EventDict, FilteringBoundLogger
+__all__ = ["MAX_LINE", "Format", "Level", "Log", "LogBuffer", "build_log", "take_in_libraries"]
 
-    Log = FilteringBoundLogger
-else:
-    Log = EventDict = Any  # structlog takes long to import, and most commands log nothing: see build_log
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["text", "json"]
 
-MAX_LINE: Final = 8192  # octets, the line end included
 _FLUSH_SIZE: Final = 32 * 1024
-_CUTS: Final = (8192, 2048, 512, 128, 32)  # characters a value may keep, tried until the line is short enough
 _WRITE_PATIENCE: Final = 0.1  # seconds to wait for a non-blocking descriptor
 
-_RANKS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3}
-_SECRET_WORDS: Final = frozenset({"password", "passwd", "secret", "token", "response"})
-_SHORT: Final = 64  # characters of a text whose written form is worth keeping
-_HIDDEN: Final = "[hidden]"
-_BARE = re.compile(r"[!#-<>-\[\]-~]+", re.ASCII)  # printable ASCII but blank, quote, equals sign, backslash
-_TEXT_LEVELS: Final = {"debug": "debug", "info": "info ", "warning": "warn ", "error": "error", "critical": "fatal"}
-_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
+_DEBUG, _INFO, _WARNING, _ERROR = range(4)
+_RANKS: Final[dict[Level, int]] = {"debug": _DEBUG, "info": _INFO, "warning": _WARNING, "error": _ERROR}
 
-Render = Callable[[Any, str, EventDict], bytes]
+Form = Callable[[str, str, dict[str, object]], bytes]
+"""Writes a line: of a level, about an event, with values."""
+
+
+class Log:
+    """Writes lines: an event and its values, which may be of any type. Those below `level` are not even made."""
+
+    __slots__ = ("_buffer", "_form", "_rank")
+
+    def __init__(self, level: Level, form: Form, buffer: "LogBuffer") -> None:
+        self._rank = _RANKS[level]
+        self._form = form
+        self._buffer = buffer
+
+    def debug(self, event: str, /, **values: object) -> None:
+        """Tell what only a developer wants to know."""
+        if self._rank <= _DEBUG:
+            self._buffer.gather(self._form("debug", event, values))
+
+    def info(self, event: str, /, **values: object) -> None:
+        """Tell what has happened."""
+        if self._rank <= _INFO:
+            self._buffer.gather(self._form("info", event, values))
+
+    def warning(self, event: str, /, **values: object) -> None:
+        """Tell what somebody should look at."""
+        if self._rank <= _WARNING:
+            self._buffer.warn(self._form("warning", event, values))
+
+    def error(self, event: str, /, **values: object) -> None:
+        """Tell what went wrong."""
+        self._buffer.write(self._form("error", event, values))
+
+    def exception(self, event: str, /, **values: object) -> None:
+        """Tell what went wrong, and of the exception that is being handled."""
+        self.error(event, exc_info=True, **values)
+
+    def critical(self, event: str, /, **values: object) -> None:
+        """Tell what nothing but a human can mend."""
+        self._buffer.write(self._form("critical", event, values))
 
 
 def build_log(level: Level, form: Format, buffer: "LogBuffer") -> Log:
     """Return a logger that writes lines of `level` and above to `buffer`."""
-    import structlog
-
-    render: Render = _JsonLines() if form == "json" else _TextLines()
-    log: Log = structlog.wrap_logger(
-        buffer, (render,), structlog.make_filtering_bound_logger(level), context_class=dict
-    ).bind()
-    return log
+    return Log(level, (JsonLines() if form == "json" else TextLines()).line, buffer)
 
 
 def take_in_libraries(log: Log) -> None:
@@ -95,11 +110,11 @@ class LogBuffer:
 
     def __init__(self, descriptor: int, least: Level = "debug") -> None:
         self._descriptor = descriptor
-        self._hides_info = _RANKS[least] > _RANKS["info"]
-        self._hides_warnings = _RANKS[least] > _RANKS["warning"]
         self.tell: Callable[[bytes], None] | None = None
         self._hidden: deque[bytes] = deque()
         self._lines: deque[bytes] = deque()
+        self._information = self._hidden if _RANKS[least] > _INFO else self._lines
+        self._warnings = self._hidden if _RANKS[least] > _WARNING else self._lines
         self._size = 0
         self._writing = threading.Lock()
         self.lost = 0  # lines that could not be written
@@ -114,26 +129,22 @@ class LogBuffer:
         self._size = self.lost = 0
         self._writing = threading.Lock()
 
-    def debug(self, line: bytes) -> None:
+    def gather(self, line: bytes) -> None:
         """Keep a line for the next flush."""
-        (self._hidden if self._hides_info else self._lines).append(line)
+        self._information.append(line)
         self._size += len(line)
         if self._size >= _FLUSH_SIZE:
             self.flush()
 
-    info = debug
-
-    def warning(self, line: bytes) -> None:
-        """Write a line at once, after those that wait."""
-        (self._hidden if self._hides_warnings else self._lines).append(line)
+    def warn(self, line: bytes) -> None:
+        """Write a warning at once, after the lines that wait."""
+        self._warnings.append(line)
         self.flush()
 
-    def error(self, line: bytes) -> None:
+    def write(self, line: bytes) -> None:
         """Write a line at once, after those that wait."""
         self._lines.append(line)
         self.flush()
-
-    critical = error
 
     def flush(self) -> None:
         """Write what waits. Never raises; returns at once where a flush is under way, which takes these lines too."""
@@ -169,199 +180,3 @@ class LogBuffer:
             except (OSError, ValueError):
                 return False
         return True
-
-
-class _Clock:
-    """Writes the time (RFC 3339, UTC, milliseconds), keeping the text while it does not change."""
-
-    def __init__(self) -> None:
-        self._second = self._millisecond = -1
-        self._prefix = self._text = ""
-
-    def now(self) -> str:
-        millisecond = time.time_ns() // 1_000_000
-        if millisecond != self._millisecond:
-            second, rest = divmod(millisecond, 1000)
-            if second != self._second:
-                self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-                self._second = second
-            self._text = f"{self._prefix}{rest:03d}Z"
-            self._millisecond = millisecond
-        return self._text
-
-
-class _TextLines:
-    """The form for people: time, level, event, then key=value pairs."""
-
-    def __init__(self) -> None:
-        self._clock = _Clock()
-
-    def __call__(self, _buffer: Any, level: str, values: EventDict) -> bytes:
-        event = str(values.pop("event", ""))
-        if "exc_info" in values:
-            _tell_exception(values)
-        head = f"{self._clock.now()} {_TEXT_LEVELS.get(level, level)} "
-        for limit in _CUTS:
-            try:
-                line = _text_line(head, event, values, limit)
-            except Exception as error:  # a value whose own str() fails must not take the caller down
-                line = _text_line(head, event, {"unprintable": type(error).__name__}, limit)
-            if len(line) <= MAX_LINE:
-                return line
-        return _text_line(head, event, {"cut": len(values)}, _CUTS[-1])
-
-
-def _text_line(head: str, event: str, values: EventDict, limit: int) -> bytes:
-    parts = [head, _text_event(event if len(event) <= limit else _cut(event, limit))]
-    separator = "  "
-    for key, value in values.items():
-        text = value if type(value) is str else _text_of(value)
-        if len(text) > limit:
-            text = _cut(text, limit)
-        parts.append(separator + (_short_pair(key, text) if len(text) <= _SHORT else _pair(key, text)))
-        separator = " "
-    parts.append("\n")
-    return "".join(parts).encode()
-
-
-def _pair(key: str, text: str) -> str:
-    name, hidden = _key(key)
-    if hidden:
-        text = _HIDDEN
-    return f"{name}={text if _BARE.fullmatch(text) else _quoted(text)}"
-
-
-_short_pair = lru_cache(maxsize=4096)(_pair)  # most of a line's pairs stand in the next one again
-
-
-@lru_cache(maxsize=256)
-def _text_event(event: str) -> str:
-    return event if event.isprintable() and not re.search(r'["=\\]|  ', event) else _quoted(event)
-
-
-def _text_of(value: object) -> str:
-    plain = _builtin(value)
-    if plain is None:
-        return "-"
-    if isinstance(plain, bool):
-        return "true" if plain else "false"
-    if isinstance(plain, list):
-        return ",".join(_text_of(item) for item in plain)
-    return str(plain)
-
-
-class _JsonLines:
-    """The form for programs: one JSON object per line."""
-
-    def __init__(self) -> None:
-        self._clock = _Clock()
-        self._encode = msgspec.json.Encoder().encode
-
-    def __call__(self, _buffer: Any, level: str, values: EventDict) -> bytes:
-        event = str(values.pop("event", ""))
-        if "exc_info" in values:
-            _tell_exception(values)
-        now = self._clock.now()
-        for limit in _CUTS:
-            try:
-                line = self._encode(_json_fields(now, level, event, values, limit))
-            except Exception as error:  # a value whose own str() fails must not take the caller down
-                line = self._encode(_json_fields(now, level, event, {"unprintable": type(error).__name__}, limit))
-            if len(line) < MAX_LINE:
-                return line + b"\n"
-        return self._encode(_json_fields(now, level, event, {"cut": len(values)}, _CUTS[-1])) + b"\n"
-
-
-def _json_fields(now: str, level: str, event: str, values: EventDict, limit: int) -> dict[str, object]:
-    fields: dict[str, object] = {"time": now, "level": level, "event": _shown(event, limit)}
-    for key, value in values.items():
-        name, hidden = _key(key)
-        if name in ("time", "level", "event"):
-            name += "_"
-        fields[name] = _HIDDEN if hidden else _json_value(value, limit)
-    return fields
-
-
-def _json_value(value: object, limit: int) -> object:
-    plain = value if type(value) is str else _builtin(value)
-    if isinstance(plain, str):
-        return _shown(plain, limit)
-    if isinstance(plain, list):
-        return [_json_value(item, limit) for item in plain[:limit]]
-    return plain
-
-
-def _builtin(value: object) -> str | int | float | list[object] | None:
-    """Return a value as one that both forms know how to write."""
-    if isinstance(value, Enum):
-        value = value.value
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**63 else str(value)
-    if isinstance(value, float):
-        return round(value, 3)
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, list | tuple | set | frozenset):
-        return list(value)
-    return str(value)
-
-
-def _shown(text: str, limit: int) -> str:
-    if len(text) > limit:
-        text = _cut(text, limit)
-    return text if text.isprintable() else _escaped(text)
-
-
-def _cut(text: str, limit: int) -> str:
-    return f"{text[:limit]}...[{len(text) - limit} more]"
-
-
-def _escaped(text: str) -> str:
-    return "".join([char if char.isprintable() and char != "\\" else _escape(char) for char in text])
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\") if text.isprintable() else _escaped(text)
-    return '"' + escaped.replace('"', '\\"') + '"'
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    return _ESCAPES.get(char) or (
-        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    )
-
-
-@lru_cache(maxsize=1024)
-def _key(key: str) -> tuple[str, bool]:
-    """Return a key as it may be written, and whether its value is a secret."""
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", key[:64]) or "_"
-    return name, not _SECRET_WORDS.isdisjoint(name.lower().split("_"))
-
-
-def _tell_exception(values: EventDict) -> None:
-    """Replace `exc_info` by the exception in words and the way to it, innermost frame last."""
-    info = values.pop("exc_info")
-    error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else None
-    if error is None and info:
-        error = sys.exc_info()[1]
-    if error is not None:
-        values["exception"] = _exception_words(error)
-        values["traceback"] = _traceback_words(error.__traceback__)
-
-
-def _exception_words(error: BaseException) -> str:
-    words = "".join(traceback.format_exception_only(error)).strip()
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return words if cause is None else f"{words}; after {type(cause).__name__}: {cause}"
-
-
-def _traceback_words(trace: TracebackType | None) -> str:
-    frames = traceback.extract_tb(trace)[-12:]
-    return " > ".join(f"{_short_path(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
-
-
-def _short_path(path: str) -> str:
-    return "/".join(path.split("/")[-3:])

@@ -309,7 +309,7 @@ def test_the_concurrency_limit_is_kept() -> None:
 
 
 @both_loops
-@pytest.mark.parametrize("place", ["session.settle_decided", "session.Session._begin", "connect.Connector.open"])
+@pytest.mark.parametrize("place", ["load.settle_decided", "load.Load._begin", "connect.Connector.open"])
 def test_a_fault_of_ours_defers(run: Run[None], place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fault(*args: object) -> None:
         raise RuntimeError("a fault of ours")

@@ -20,10 +20,10 @@ class Lines:
     def __init__(self) -> None:
         self.lines: list[bytes] = []
 
-    def info(self, line: bytes) -> None:
+    def gather(self, line: bytes) -> None:
         self.lines.append(line)
 
-    warning = error = info
+    warn = write = gather
 
 
 def written(form: Literal["text", "json"], event: str, **values: object) -> bytes:

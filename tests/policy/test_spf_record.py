@@ -50,6 +50,19 @@ def test_a_name_that_is_too_long_loses_labels_on_the_left() -> None:
     assert as_name(long) == ".".join(["x" * 60] * 4)
 
 
+def test_a_macro_of_very_many_digits_is_a_macro() -> None:
+    record = parse_record(f"v=spf1 exists:%{{d{'9' * 5000}}}.example -all")
+    assert expand(record.directives[0].target, VALUES) == f"{VALUES['d']}.example"
+    with pytest.raises(SpfFault, match="no part at all"):
+        parse_record(f"v=spf1 exists:%{{d{'0' * 5000}}}.example -all")
+
+
+def test_the_letters_and_digits_of_macros_are_ascii() -> None:
+    for macro in ("%{\u017f}", "%{d\u0663}"):  # in Unicode the first is a small s, the second a three
+        with pytest.raises(SpfFault, match="malformed macro"):
+            expand(macro, VALUES, explains=True)
+
+
 @given(st.text(max_size=120))
 def test_no_record_raises_but_as_it_says(text: str) -> None:
     for written in (text, f"v=spf1 {text}", f"v=spf1 a:{text}", f"v=spf1 exists:%{{{text}}}"):

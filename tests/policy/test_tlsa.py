@@ -11,6 +11,12 @@ CERTIFICATE = AUTHORITY.public_bytes(Encoding.DER)
 KEY = AUTHORITY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def named(value: int | bytes) -> str:
+    """The key is another in each run, and a test's name is not."""
+    made = {CERTIFICATE: "certificate", KEY: "key"}
+    return made.get(value, f"{len(value)} octets") if isinstance(value, bytes) else str(value)
+
+
 def test_a_record_is_read_and_written() -> None:
     text = f"3 1 1 {'6a' * 32}"
     assert read_tlsa(text) == TlsaRecord(3, 1, 1, b"\x6a" * 32)
@@ -28,6 +34,7 @@ def test_what_is_no_record(text: str) -> None:
 @pytest.mark.parametrize(
     ("selector", "matching", "data"),
     [(0, 0, CERTIFICATE), (1, 0, KEY), (0, 1, bytes(32)), (1, 1, bytes(32)), (0, 2, bytes(64)), (1, 2, bytes(64))],
+    ids=named,
 )
 def test_every_selector_and_digest_can_be_used(usage: int, selector: int, matching: int, data: bytes) -> None:
     assert TlsaRecord(usage, selector, matching, data).is_usable
@@ -50,6 +57,7 @@ def test_every_selector_and_digest_can_be_used(usage: int, selector: int, matchi
         (2, 1, 0, b"garbage"),
         (255, 255, 255, b""),
     ],
+    ids=named,
 )
 def test_what_cannot_be_used(usage: int, selector: int, matching: int, data: bytes) -> None:
     assert not TlsaRecord(usage, selector, matching, data).is_usable

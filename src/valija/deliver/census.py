@@ -113,7 +113,7 @@ def _row(route: Route, standing: Standing, live: Live | None, *, now: float, epo
         connections=live.connections if live is not None else 0,
         suspended=Halt(_words(str(why.reply)), standing.suspended_at, next_try) if why is not None else None,
         recipient_limit=standing.recipient_limit(now),
-        tls=standing.tls,
+        tls=standing.channel.value if standing.channel is not None else "",
         delivered=standing.delivered,
         deferred=standing.deferred,
         failed=standing.failed,

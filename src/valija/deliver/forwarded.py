@@ -20,7 +20,7 @@ from valija.mail.job import Job
 def copies(job: Job) -> list[Job]:
     """Return the parts of a job that differ in what is sent; together they have its recipients."""
     recipients = job.envelope.recipients
-    if not any(recipients[number].given for number in job.numbers):
+    if not [number for number in job.numbers if recipients[number].given]:
         return [job]
     groups: dict[tuple[str, str], list[int]] = {}
     for number in job.numbers:

@@ -90,9 +90,9 @@ class Operator:
         now = self._loop.time()
         self.pace.accepted(now)
         self.concurrency.succeeded(now)
-        if self.seats.is_contended:
+        if self.seats.line.size:
             self.seats.hand_out()
-        if self._queue:
+        if self._queue.size:
             self._give_turns()  # the pace may have risen
 
     def throttled(self, reply: Reply, *, begun: float) -> None:

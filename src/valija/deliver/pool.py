@@ -97,9 +97,10 @@ class Destination:
         if line.is_limited:
             line.ask_turns()
             return
-        while line and self._idle:
+        while self._idle and line.queue.size:
             self._idle.pop().wake()
-        self._consider()
+        if line.queue.size:
+            self._consider()
         for seat in self._seeking:
             if seat.among is not None:
                 seat.among.ask(seat, errand)
@@ -158,7 +159,8 @@ class Destination:
     def must_leave(self, session: Session) -> bool:
         """Whether a session's turn is over, as others wait for a connection to the same operator."""
         seat = self._seats[session]
-        return seat.among is not None and seat.among.must_leave(seat)
+        among = seat.among
+        return among is not None and among.line.size > 0 and among.must_leave(seat)
 
     @property
     def recipient_limit(self) -> int:
@@ -171,7 +173,8 @@ class Destination:
 
     def concluded(self, errand: Errand, transaction: Transaction) -> None:
         """Hear of a transaction to which all replies came."""
-        self.standing.works()
+        if not self.standing.suspension.is_clear:
+            self.standing.works()
         operator = self._line.operator
         if operator is None:
             return
@@ -211,11 +214,12 @@ class Destination:
             self._consider()
 
     def _consider(self, *, stalled: bool = False) -> None:
-        if self._closing:
+        waiting = self._line.ready
+        if not waiting or self._closing:
             return
         operator = self._line.operator
         limit = operator.concurrency.size if operator is not None else self._operators.limit
-        if wants_connection(self._line.ready, len(self._workers), limit, stalled=stalled):
+        if wants_connection(waiting, len(self._workers), limit, stalled=stalled):
             worker = self._loop.create_task(self._work(Seat(self)))
             self._workers.add(worker)
             worker.add_done_callback(self._on_worker_gone)
@@ -302,9 +306,9 @@ class Destination:
         standing, operator = self.standing, self._line.operator
         if standing.why is not None and (why := standing.refusal(now)) is not None:
             return why
-        if operator is None or not operator.is_limited or not operator.is_stuck() or not operator.pace.wait(now):
+        if operator is None or operator.throttling is None:
             return None
-        return Failure(operator.throttling.reply) if operator.throttling is not None else None
+        return Failure(operator.throttling.reply) if operator.is_stuck() and operator.pace.wait(now) else None
 
     def _is_too_fast_again(self, errand: Errand, target: Target) -> bool:
         """Whether 421 needs no other host to confirm it: there is a limit, and this was no session grown old."""

@@ -42,27 +42,22 @@ class Seat:
 
 
 class Seats:
-    """The seats of one operator. `size` tells how many there may be now."""
+    """The seats of one operator. `size` tells how many there may be now; `line` is who waits, to look at only."""
 
     def __init__(self, size: Callable[[], int]) -> None:
         self._size = size
         self._taken: set[Seat] = set()
-        self._line: FairQueue[Seat] = FairQueue()
+        self.line: FairQueue[Seat] = FairQueue()
 
     @property
     def taken(self) -> int:
         """How many connections are open, or being opened."""
         return len(self._taken)
 
-    @property
-    def is_contended(self) -> bool:
-        """Whether somebody waits."""
-        return len(self._line) > 0
-
     async def take(self, seat: Seat, errand: Errand | None) -> None:
         """Return when there is room. Where the wait is cancelled the seat is not taken."""
         seat.among = self
-        if len(self._taken) < self._size() and not self._line:
+        if len(self._taken) < self._size() and not self.line:
             self._taken.add(seat)
             return
         seat.given = asyncio.get_running_loop().create_future()
@@ -78,10 +73,10 @@ class Seats:
     def ask(self, seat: Seat, errand: Errand | None) -> None:
         """Put who waits for a seat into the line, once more where it is for another user's errand."""
         if errand is None:
-            self._line.put(seat, user="", message="")
+            self.line.put(seat, user="", message="")
             return
         job = errand.attempt.job
-        self._line.put(seat, user=errand.attempt.user, message=job.queue_id, priority=job.envelope.priority)
+        self.line.put(seat, user=errand.attempt.user, message=job.queue_id, priority=job.envelope.priority)
 
     def leave(self, seat: Seat) -> None:
         """Hear that a seat is free: see Seat.leave."""
@@ -92,32 +87,32 @@ class Seats:
 
     def hand_out(self) -> None:
         """Give free seats to who waits."""
-        while self._line and len(self._taken) < self._size():
-            seat = self._line.take()
+        while self.line and len(self._taken) < self._size():
+            seat = self.line.take()
             if seat is None or seat.given is None or seat.given.done():
                 continue
             self._taken.add(seat)
             seat.given.set_result(None)
 
     def must_leave(self, seat: Seat) -> bool:
-        """Whether a connection's turn is over. It has to go when it hears so."""
-        if not self._line or seat.session is None or seat.session.machine.begun < TURN or self._has_made_room():
+        """Whether a connection's turn is over, as others wait. It has to go when it hears so."""
+        if not self.line.size or seat.session is None or seat.session.machine.begun < TURN or self._has_made_room():
             return False
         seat.is_leaving = True
         return True
 
     def must_not_rest(self, seat: Seat) -> bool:
         """Whether a connection without work has to go, as somebody else waits for its seat."""
-        if not self._line:
+        if not self.line.size:
             return False
         seat.is_leaving = True
         return True
 
     def _has_made_room(self) -> bool:
-        return sum(seat.is_leaving for seat in self._taken) >= len(self._line)
+        return sum(seat.is_leaving for seat in self._taken) >= len(self.line)
 
     def _make_room(self) -> None:
-        while self._line and not self._has_made_room():
+        while self.line and not self._has_made_room():
             seat = self._whose_turn_is_over()
             if seat is None or seat.session is None:
                 return

@@ -15,7 +15,7 @@ from typing import Final
 from valija.deliver.errand import Failure
 from valija.mail.endpoint import Endpoint
 from valija.mail.job import Route
-from valija.mail.outcome import Outcome, State
+from valija.mail.outcome import Channel, Outcome, State
 from valija.policy.suspension import Suspension
 
 MOST_STANDINGS: Final = 4000
@@ -23,7 +23,7 @@ LIMIT_REMEMBERED: Final = 3600.0  # seconds that a learnt recipient limit holds,
 
 
 class Standing:
-    """One next hop. `delivered`, `deferred` and `failed` count recipients; `tls` is the level seen last.
+    """One next hop. `delivered`, `deferred` and `failed` count recipients; `channel` is the last one's.
 
     `suspended_at`, in epoch seconds, is when it could not be used, for `why`.
     """
@@ -31,6 +31,7 @@ class Standing:
     __slots__ = (
         "_limit_until",
         "_recipient_limit",
+        "channel",
         "deferred",
         "delivered",
         "endpoints",
@@ -38,7 +39,6 @@ class Standing:
         "operator",
         "suspended_at",
         "suspension",
-        "tls",
         "why",
     )
 
@@ -49,7 +49,7 @@ class Standing:
         self.operator = ""
         self.endpoints: Sequence[Endpoint] = ()  # where its hosts were when they were looked up last
         self.delivered = self.deferred = self.failed = 0
-        self.tls = ""
+        self.channel: Channel | None = None
         self._recipient_limit = 0
         self._limit_until = 0.0
 
@@ -97,7 +97,7 @@ class Standing:
         """Count what became of a job's recipients."""
         last = outcomes[-1]
         if last.remote_address:
-            self.tls = last.channel.value
+            self.channel = last.channel
         if len(outcomes) == 1 and last.state is State.DELIVERED:  # the usual case
             self.delivered += 1
             return

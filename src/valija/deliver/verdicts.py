@@ -29,9 +29,10 @@ def settle_decided(errand: Errand, transaction: Transaction, peer: Peer) -> None
     undecided: list[int] = []
     for place, number in enumerate(errand.numbers):
         reply = transaction.verdict(place)
-        if reply is None or (not reply.is_positive and transaction.is_postponed(place)):
+        is_taken = reply is not None and reply.is_positive
+        if reply is None or (not is_taken and transaction.is_postponed(place)):
             undecided.append(number)
-        elif reply.is_positive:
+        elif is_taken:
             errand.settle(
                 number,
                 State.DELIVERED,
@@ -51,10 +52,12 @@ def refuse_unfit(errand: Errand, peer: Peer, capabilities: Capabilities, now: fl
     `now` is in epoch seconds. Nothing of the message has been said to the host.
     """
     job = errand.job
+    envelope = job.envelope
+    refusal: Reply | None = None
     if 0 < capabilities.size_limit < job.content.size:
-        refusal: Reply | None = _too_big(job.content.size, capabilities.size_limit)
-    else:
-        refusal = _promise_broken(job.envelope, peer, capabilities, now)
+        refusal = _too_big(job.content.size, capabilities.size_limit)
+    elif envelope.require_tls or envelope.deliver_by is not None:
+        refusal = _promise_broken(envelope, peer, capabilities, now)
     if refusal is not None:
         errand.fail(Failure(refusal, peer, permanent=refusal.is_permanent))
         errand.numbers = []

@@ -27,27 +27,28 @@ _SLOW: Final = Reply(451, "4.4.5", "The host takes mail slowly, it will be tried
 
 
 class WaitingLine:
-    """The line of one next hop."""
+    """The line of one next hop. `queue` is what waits in it; to look at only."""
 
     def __init__(self, on_turn: Callable[[], None]) -> None:
         self.operator: Operator | None = None
         self._on_turn = on_turn
-        self._queue: FairQueue[Errand] = FairQueue()
+        self.queue: FairQueue[Errand] = FairQueue()
         self._turns = 0  # given, and not yet used
         self._loop = asyncio.get_running_loop()
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return self.queue.size
 
     @property
     def is_limited(self) -> bool:
         """Whether turns are needed."""
-        return self.operator is not None and self.operator.is_limited
+        return self.operator is not None and self.operator.pace.rate is not None
 
     @property
     def ready(self) -> int:
         """How many errands may begin now."""
-        return min(len(self._queue), self._turns) if self.is_limited else len(self._queue)
+        waiting = self.queue.size
+        return min(waiting, self._turns) if waiting and self.is_limited else waiting
 
     # The line
 
@@ -55,32 +56,33 @@ class WaitingLine:
         """Add an errand behind those of its message."""
         attempt = errand.attempt
         job = attempt.job
-        self._queue.put(errand, user=attempt.user, message=job.queue_id, priority=job.envelope.priority)
+        self.queue.put(errand, user=attempt.user, message=job.queue_id, priority=job.envelope.priority)
 
     def put_back(self, errand: Errand) -> None:
         """Add an errand before those of its message."""
         attempt = errand.attempt
         job = attempt.job
-        self._queue.put_back(errand, user=attempt.user, message=job.queue_id, priority=job.envelope.priority)
+        self.queue.put_back(errand, user=attempt.user, message=job.queue_id, priority=job.envelope.priority)
 
     def peek(self) -> Errand | None:
         """Return whose turn among the errands it is; it stays in the line."""
-        while (errand := self._queue.peek()) is not None:
+        while (errand := self.queue.peek()) is not None:
             if not errand.is_abandoned:
                 return errand
-            self._queue.take()
+            self.queue.take()
         return None
 
     def take_any(self) -> Errand | None:
         """Take the next errand, whether it may begin or not."""
-        while (errand := self._queue.take()) is not None:
+        while (errand := self.queue.take()) is not None:
             if not errand.is_abandoned:
                 return errand
         return None
 
     def take(self) -> Errand | None:
         """Take the next errand that may begin."""
-        if self.operator is None or not self.operator.is_limited:
+        operator = self.operator
+        if operator is None or operator.pace.rate is None:
             return self.take_any()
         self.defer_overdue(self._loop.time())
         if not self._turns:
@@ -93,7 +95,7 @@ class WaitingLine:
     def defer_overdue(self, now: float) -> None:
         """Defer those at the head of the line that have been on their way for too long."""
         while (errand := self.peek()) is not None and now - errand.attempt.began > THROTTLED_PATIENCE:
-            self._queue.take()
+            self.queue.take()
             said = self.operator.throttling if self.operator else None
             errand.fail(Failure(said.reply if said else _SLOW))
 
@@ -115,7 +117,7 @@ class WaitingLine:
     @property
     def wants_turn(self) -> bool:
         """Whether an errand waits that has no turn yet."""
-        return len(self._queue) > self._turns
+        return self.queue.size > self._turns
 
     def give_turn(self) -> None:
         """Hear that one transaction may begin."""

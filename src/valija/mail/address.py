@@ -42,7 +42,8 @@ def split(address: str) -> tuple[str, str]:
 
 def domain_of(address: str) -> str:
     """Return the domain of an address, `""` when it has none."""
-    return split(address)[1]
+    _, at, domain = address.rpartition("@")
+    return domain if at else ""
 
 
 @lru_cache(maxsize=4096)

@@ -51,22 +51,22 @@ class Meter:
     SPAN: Final = 10  # seconds that are remembered
     IDLE: Final = 3.0  # a pause as long as this is no slowness
 
-    __slots__ = ("_last", "_seconds")
+    __slots__ = ("_current", "_last", "_seconds")
 
     def __init__(self) -> None:
         self._seconds: deque[list[int]] = deque(maxlen=self.SPAN)  # [second, count], oldest first
+        self._current = [-1, 0]  # the last of them
         self._last = float("-inf")
 
     def count(self, now: float) -> None:
         """Count one."""
-        seconds = self._seconds
-        second = int(now)
-        if seconds and seconds[-1][0] == second:
-            seconds[-1][1] += 1
-        else:
+        current = self._current
+        if int(now) != current[0]:
             if now - self._last > self.IDLE:
-                seconds.clear()
-            seconds.append([second, 1])
+                self._seconds.clear()
+            current = self._current = [int(now), 0]
+            self._seconds.append(current)
+        current[1] += 1
         self._last = now
 
     def rate(self, now: float) -> float:

@@ -90,8 +90,9 @@ class Router:
             route = self._relayhost or Route("remote", domain)
         else:
             route = found[1] or Route("remote", domain, pool=found[0].pool)
-        demand = envelope.tls_demand
-        return msgspec.structs.replace(route, tls_demand=demand) if demand else route
+        if envelope.require_tls or envelope.tls_optional:
+            return msgspec.structs.replace(route, tls_demand=envelope.tls_demand)
+        return route
 
     def rule(self, reverse_path: str, address: str) -> RouteRule | None:
         """Return the rule that decides on the way of a recipient, None where none does."""

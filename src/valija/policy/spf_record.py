@@ -26,7 +26,7 @@ _QUALIFIERS: Final[dict[str, Qualifier]] = {"": "pass", "+": "pass", "-": "fail"
 _TERM: Final = re.compile(r"([+?~-]?)(all|include|a|mx|ptr|ip4|ip6|exists)(?![a-z0-9_.=-])(.*)", re.IGNORECASE)
 _MODIFIER: Final = re.compile(r"([a-z][a-z0-9_.-]*)=(.*)", re.IGNORECASE)
 _LENGTHS: Final = re.compile(r"(.*?)(?:/(0|[1-9]\d?))?(?://(0|[1-9]\d{0,2}))?", re.DOTALL)
-_MACRO: Final = re.compile(r"%(?:\{([slodiphcrtv])(\d*)(r?)([-.+,/_=]*)\}|([%_-]))", re.IGNORECASE)
+_MACRO: Final = re.compile(r"%(?:\{([slodiphcrtv])(\d*)(r?)([-.+,/_=]*)\}|([%_-]))", re.ASCII | re.IGNORECASE)
 _TOP_LABEL: Final = re.compile(r"\.(?!\d+\.?$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.?$", re.IGNORECASE)
 _SENT_ONLY: Final = frozenset("crt")  # letters that only an explanation may have (section 7.2)
 _PLAIN: Final = {"%": "%", "_": " ", "-": "%20"}
@@ -165,7 +165,7 @@ def _check_macros(text: str, *, explains: bool = False) -> None:
         letter, digits = (macro[1] or "").lower(), macro[2]
         if letter in _SENT_ONLY and not explains:
             raise SpfFault(f"{_shown(text)} has a macro that only an explanation may have")
-        if digits and not int(digits):
+        if digits and not digits.strip("0"):
             raise SpfFault(f"{_shown(text)} has a macro of no part at all")
 
 

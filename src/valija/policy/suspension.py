@@ -21,11 +21,15 @@ FAILED_IN_A_ROW: Final = 5
 
 
 class Suspension:
-    """The state of one next hop. `now` is any clock in seconds that never goes back."""
+    """The state of one next hop. `now` is any clock in seconds that never goes back.
 
-    __slots__ = ("_failures", "_interval", "_is_asked_for", "_is_warned", "_until")
+    `is_clear`: nothing went wrong since `end` was called last.
+    """
+
+    __slots__ = ("_failures", "_interval", "_is_asked_for", "_is_warned", "_until", "is_clear")
 
     def __init__(self) -> None:
+        self.is_clear = True
         self._failures = 0
         self._interval = 0.0
         self._until = float("-inf")
@@ -43,6 +47,7 @@ class Suspension:
 
     def failed(self, now: float) -> bool:
         """Hear that an attempt broke; return whether that was one too many."""
+        self.is_clear = False
         self._failures += 1
         if self._failures < FAILED_IN_A_ROW and not self.is_on:
             return False
@@ -52,6 +57,7 @@ class Suspension:
 
     def begin(self, now: float) -> None:
         """Hear that nothing can be opened."""
+        self.is_clear = False
         if not self._is_warned:
             self._is_warned = True
             return
@@ -63,10 +69,12 @@ class Suspension:
 
     def look_again(self) -> None:
         """Have an attempt made at once, where somebody asks for it."""
+        self.is_clear = False
         self._is_asked_for = True
 
     def end(self) -> None:
         """Hear that something went well."""
+        self.is_clear = True
         self._is_warned = self._is_asked_for = False
         self._failures = 0
         self._interval = 0.0

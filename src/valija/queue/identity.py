@@ -14,6 +14,7 @@ Known weakness: where the clock is set back, the server restarted and the file e
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from valija.mail.job import QueueId
@@ -39,7 +40,7 @@ def from_number(number: int) -> QueueId:
     rest, third = divmod(rest, _TRIPLE_COUNT)
     rest, second = divmod(rest, _TRIPLE_COUNT)
     rest, first = divmod(rest, _TRIPLE_COUNT)
-    return QueueId(_ALPHABET[rest] + _TRIPLES[first] + _TRIPLES[second] + _TRIPLES[third] + _TRIPLES[last])
+    return QueueId(f"{_ALPHABET[rest]}{_TRIPLES[first]}{_TRIPLES[second]}{_TRIPLES[third]}{_TRIPLES[last]}")
 
 
 def before(moment: float) -> QueueId:
@@ -52,6 +53,7 @@ def made_at(queue_id: QueueId) -> float:
     return (to_number(queue_id) >> _TIME_SHIFT) / 1000
 
 
+@lru_cache(maxsize=4096)  # asked for several times in a message's life
 def to_number(queue_id: QueueId) -> int:
     """Return the number of an id that this server made; what a human typed goes through `parse` first."""
     return int(queue_id.translate(_DIGITS), _BASE)

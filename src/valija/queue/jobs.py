@@ -5,11 +5,15 @@ for route, part in by_route(claim, router.route):
 """
 
 from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Final
 
 from valija.mail.envelope import Envelope
 from valija.mail.job import Job, Route
 from valija.queue.store import Claim, Due
 from valija.queue.window import Attempt
+
+_number: Final = attrgetter("number")
 
 
 def by_route(claim: Claim, route: Callable[[Envelope, str], Route]) -> list[tuple[Route, Claim]]:
@@ -34,5 +38,5 @@ def part_of(claim: Claim, due: Sequence[Due]) -> Claim:
 def job_of(attempt: Attempt) -> Job:
     """Return what a delivery agent is asked to do in an attempt."""
     claim, message = attempt.claim, attempt.claim.message
-    numbers = tuple([due.number for due in claim.due])
+    numbers = tuple(map(_number, claim.due))
     return Job(claim.queue_id, attempt.lane.route, message.envelope, message.origin, message.content, numbers)

@@ -17,6 +17,9 @@ Whoever has to wait stands in one of two lines, both fair to users and messages,
 - that of the lane, while all its places are taken;
 - that for a place, while only the user, the message or the worker has no more of them.
 
+Of the suspects, whose messages were there in crashes before, one runs at a time, so that the next crash takes no
+innocent one along; for the rest it has a place in any case.
+
 Nobody waits in a lane's line whose lane has a place: where nobody in it may take that, for his own lack, all of it goes
 over to the other line, and back one by one, when their turn comes and the lane is full again.
 """
@@ -38,26 +41,26 @@ class Places:
         self._line: FairQueue[Attempt] = FairQueue()
         self._left: deque[Lane] = deque()
         self._crowded: dict[Lane, None] = {}  # those with a line
+        self._suspects: deque[Attempt] = deque()
+        self._suspect: Attempt | None = None  # the one that runs
 
     @property
     def running(self) -> int:
         """The places that are taken."""
         return self._running
 
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether anybody waits for a place."""
-        return bool(self._crowded) or bool(self._line)
-
     def take(self, attempt: Attempt) -> bool:
         """Give an attempt a place if it may have one now. Whoever waits may not, so nobody is passed over."""
-        if attempt.lane.running >= self.per_lane or not self._may_run(attempt):
+        if attempt.is_suspect:
+            if self._suspect is not None:
+                return False
+            self._suspect = attempt
+        elif attempt.lane.running >= self.per_lane or not self._may_run(attempt):
             return False
-        self.force(attempt)
+        self._run(attempt)
         return True
 
-    def force(self, attempt: Attempt) -> None:
-        """Give an attempt a place in any case."""
+    def _run(self, attempt: Attempt) -> None:
         attempt.lane.running += 1
         attempt.user.running += 1
         attempt.round.running += 1
@@ -67,30 +70,40 @@ class Places:
 
     def wait(self, attempt: Attempt) -> None:
         """Have an attempt wait for its turn."""
-        if attempt.lane.running >= self.per_lane:
+        if attempt.is_suspect:
+            self._suspects.append(attempt)
+        elif attempt.lane.running >= self.per_lane:
             _put(self._line_of(attempt.lane), attempt)
         else:
             _put(self._line, attempt)
 
-    def leave(self, attempt: Attempt) -> None:
-        """Take an attempt's place back; `next` says who gets it."""
+    def leave(self, attempt: Attempt) -> bool:
+        """Take an attempt's place back; return whether anybody waits: `next` says who gets it."""
         attempt.lane.running -= 1
         attempt.user.running -= 1
         attempt.round.running -= 1
         self._running -= 1
         if not attempt.is_fresh:
             self._from_file -= 1
-        if attempt.lane.waiting:
+        if attempt is self._suspect:
+            self._suspect = None
+        if attempt.lane.waiting is not None:
             self._left.append(attempt.lane)
+        return bool(self._crowded or self._suspects) or self._line.size > 0
 
     def next(self) -> Attempt | None:
         """Give a place to whose turn it is; None where nobody who waits may have one."""
+        if self._suspects and self.take(self._suspects[0]):
+            return self._suspects.popleft()
         while self._left:
             lane = self._left.popleft()
-            if lane.waiting and lane.running < self.per_lane and (following := self._next_of(lane)) is not None:
+            line = lane.waiting
+            if line is None or lane.running >= self.per_lane:
+                continue
+            if (following := self._next_of(lane, line)) is not None:
                 self._left.append(lane)  # there may be more places than the one that was left: the bound may be higher
                 return following
-        while (following := self._line.take(self._may_run, self._user_may_run)) is not None:
+        while self._line.size and (following := self._line.take(self._may_run, self._user_may_run)) is not None:
             if self.take(following):
                 return following
             _put_back(self._line_of(following.lane), following)
@@ -98,7 +111,8 @@ class Places:
 
     def take_all(self) -> list[Attempt]:
         """Take all who wait out of the lines."""
-        waiting = list(_all_of(self._line))
+        waiting = [*self._suspects, *_all_of(self._line)]
+        self._suspects.clear()
         for lane in self._crowded:
             waiting += _all_of(self._line_of(lane))
             lane.waiting = None
@@ -111,16 +125,15 @@ class Places:
             self._crowded[lane] = None
         return lane.waiting
 
-    def _next_of(self, lane: Lane) -> Attempt | None:
-        """Give a place that became free in a lane to one of those who wait for it."""
-        line = self._line_of(lane)
+    def _next_of(self, lane: Lane, line: FairQueue[Attempt]) -> Attempt | None:
+        """Give a place that became free in a lane to one of those in its line."""
         following = line.take(self._may_run, self._user_may_run)
         if following is not None:
-            self.force(following)
+            self._run(following)
         else:
             for each in _all_of(line):
                 _put(self._line, each)
-        if not line:
+        if not line.size:
             lane.waiting = None
             del self._crowded[lane]
         return following

@@ -26,11 +26,14 @@ Known weakness: hundreds of slow next hops at once, or a dozen users with thousa
 their attempts end.
 """
 
+from collections.abc import Set as AbstractSet
 from typing import Final
+
+import msgspec
 
 from valija.mail.job import QueueId, Route
 from valija.policy.fair_queue import FairQueue
-from valija.queue.store import Claim, NewMessage
+from valija.queue.store import CRASH_LIMIT, Claim, NewMessage
 
 _LANE_SHARE: Final = 4
 _FILE_LANE_SHARE: Final = 8
@@ -66,20 +69,17 @@ class Share:
         self.running = 0
 
 
-class Round:
+class Round(msgspec.Struct, eq=False, gc=False):
     """The attempts at one message in the window. `told_since` is when the first of their news was kept, 0 for none yet.
 
     `refill_at`: see Lane.
     """
 
-    __slots__ = ("held", "queue_id", "refill_at", "running", "told_since")
-
-    def __init__(self, queue_id: QueueId) -> None:
-        self.queue_id = queue_id
-        self.held = 0
-        self.running = 0
-        self.refill_at = -1
-        self.told_since = 0.0
+    queue_id: QueueId
+    held: int = 0
+    running: int = 0
+    refill_at: int = -1
+    told_since: float = 0.0
 
     @property
     def keeps_news(self) -> bool:
@@ -91,19 +91,20 @@ class Round:
         return bool(self.told_since) and (not self.held or now - self.told_since >= _LONGEST_ROUND)
 
 
-class Attempt:
-    """One job in the window: the claim to its recipients, its lane, its user, its round, and the memory it takes."""
+class Attempt(msgspec.Struct, eq=False, gc=False):
+    """One job in the window: the claim to its recipients, its lane, its user, its round, and the memory it takes.
 
-    __slots__ = ("claim", "is_delivering", "is_fresh", "lane", "octets", "round", "user")
+    `is_suspect` tells that its message was there in so many crashes that the next one puts it on hold.
+    """
 
-    def __init__(self, claim: Claim, lane: Lane, user: Share, round_: Round, octets: int, *, is_fresh: bool) -> None:
-        self.claim = claim
-        self.lane = lane
-        self.user = user
-        self.round = round_
-        self.octets = octets
-        self.is_fresh = is_fresh
-        self.is_delivering = False
+    claim: Claim
+    lane: Lane
+    user: Share
+    round: Round
+    octets: int
+    is_fresh: bool
+    is_suspect: bool = False
+    is_delivering: bool = False
 
     @property
     def priority(self) -> int:
@@ -122,6 +123,7 @@ class Window:
         self._rounds: dict[QueueId, Round] = {}
         self._held = self._held_octets = 0
         self._from_file = self._file_octets = 0
+        self.left_some = False  # in the file, because nothing more from there found room
 
     def attempt(self, claim: Claim, route: Route, octets: int, *, is_fresh: bool) -> Attempt:
         """Return an attempt that may enter. Lanes, users and rounds are kept while they hold attempts."""
@@ -130,7 +132,7 @@ class Window:
         lane = self._lanes.get(route) or Lane(route)
         user = self._users.get(name) or Share(name)
         round_ = self._rounds.get(queue_id) or Round(queue_id)
-        return Attempt(claim, lane, user, round_, octets, is_fresh=is_fresh)
+        return Attempt(claim, lane, user, round_, octets, is_fresh, claim.crashes >= CRASH_LIMIT - 1)
 
     def admits(self, attempt: Attempt) -> bool:
         """Whether there is room for an attempt."""
@@ -148,6 +150,14 @@ class Window:
             return share < self._jobs - self._held and self._held_octets < self._octets
         return attempt.round.held * 2 < self.file_room
 
+    def refuse(self, attempt: Attempt) -> bool:
+        """Note that an attempt is left in the file; return whether others of its message may find room."""
+        attempt.lane.refill_at = attempt.lane.held // 2
+        if self.has_room_for(attempt):
+            return True
+        attempt.round.refill_at = attempt.round.held // 2
+        return False
+
     def enter(self, attempt: Attempt) -> None:
         """Take an attempt in."""
         lane, user, round_ = attempt.lane, attempt.user, attempt.round
@@ -157,8 +167,9 @@ class Window:
             self._users[user.name] = user
         if not round_.held:
             self._rounds[round_.queue_id] = round_
+        held_there = lane.users
+        held_there[user.name] = held_there.get(user.name, 0) + 1
         lane.held += 1
-        lane.users[user.name] = lane.users.get(user.name, 0) + 1
         user.held += 1
         round_.held += 1
         self._held += 1
@@ -167,15 +178,14 @@ class Window:
             self._from_file += 1
             self._file_octets += attempt.octets
 
-    def leave(self, attempt: Attempt) -> None:
-        """Let go of an attempt."""
+    def leave(self, attempt: Attempt) -> bool:
+        """Let go of an attempt; return whether that makes room for what was left in the file, which is said once."""
         lane, user, round_ = attempt.lane, attempt.user, attempt.round
+        if left := lane.users.pop(user.name) - 1:
+            lane.users[user.name] = left
         lane.held -= 1
-        lane.users[user.name] -= 1
         user.held -= 1
         round_.held -= 1
-        if not lane.users[user.name]:
-            del lane.users[user.name]
         if not lane.held:
             del self._lanes[lane.route]
         if not user.held:
@@ -187,6 +197,12 @@ class Window:
         if not attempt.is_fresh:
             self._from_file -= 1
             self._file_octets -= attempt.octets
+        half_is_gone = lane.held <= lane.refill_at or round_.held <= round_.refill_at
+        if not half_is_gone and not (self.left_some and self.has_half_file_room):
+            return False
+        lane.refill_at = round_.refill_at = -1
+        self.left_some = False
+        return True
 
     @property
     def file_room(self) -> int:
@@ -207,6 +223,15 @@ class Window:
         """Return the rounds of several attempts that take no more from the file."""
         room = self.file_room
         return [round_ for round_ in self._rounds.values() if round_.held > 1 and round_.held * 2 >= room]
+
+    def full(self) -> tuple[AbstractSet[str], AbstractSet[QueueId]]:
+        """Return the next hops and the messages that take no more from the file until half of theirs is gone."""
+        lanes, rounds = self.full_lanes(), self.full_rounds()
+        for lane in lanes:
+            lane.refill_at = lane.held // 2
+        for round_ in rounds:
+            round_.refill_at = round_.held // 2
+        return frozenset(lane.route.lane for lane in lanes), frozenset(round_.queue_id for round_ in rounds)
 
     def has_round(self, queue_id: QueueId) -> bool:
         """Whether attempts at a message are in the window."""

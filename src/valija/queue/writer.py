@@ -41,6 +41,7 @@ T = TypeVar("T")
 _PATIENCE: Final = 0.02  # seconds
 _TURNS: Final = 10  # of the loop
 _CROWD: Final = 256  # so many that are patient are work enough
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError)
 
 
 class _Piece(msgspec.Struct, Generic[T], eq=False, gc=False):
@@ -225,14 +226,15 @@ class Writer:
 
     def _resolve(self, pieces: _Pieces) -> None:
         for piece in pieces:
-            if isinstance(piece.error, apsw.CorruptError | apsw.NotADBError) and not self.damage.done():
-                self.damage.set_result(str(piece.error))
+            error = piece.error
+            if error is not None and isinstance(error, _DAMAGE) and not self.damage.done():
+                self.damage.set_result(str(error))
             if piece.future.done():  # cancelled
                 continue
-            if piece.error is None:
+            if error is None:
                 piece.future.set_result(piece.result)
             else:
-                piece.future.set_exception(piece.error)
+                piece.future.set_exception(error)
 
 
 def _run_alone(piece: _Piece[Any]) -> None:

@@ -10,6 +10,7 @@ function that reads next, and overrides `_answered`.
 
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from valija.mail.reply import Reply
@@ -113,10 +114,7 @@ class Conversation:
         self._read = _read_silence
 
     def _send(self, reply: Reply) -> None:
-        octets = reply.encode()
-        if len(octets) > LONGEST_LINE or octets.find(b"\r", 0, -2) >= 0:
-            octets = broken(reply)
-        self._output.append(octets)
+        self._output.append(_octets_of(reply))
 
     def _end(self, reply: Reply) -> None:
         self._send(reply)
@@ -139,6 +137,12 @@ class Conversation:
     def _send_idle(self, reply: Reply) -> None:
         """Answer a lawful command that moves no mail."""
         self._send_unless(self._tally.moved_nothing(), reply)
+
+
+@lru_cache(maxsize=1024)  # most of what is said is said to everybody
+def _octets_of(reply: Reply) -> bytes:
+    octets = reply.encode()
+    return broken(reply) if len(octets) > LONGEST_LINE or octets.find(b"\r", 0, -2) >= 0 else octets
 
 
 def _read_nothing(_: Conversation) -> bool:
