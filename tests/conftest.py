@@ -1,4 +1,4 @@
-"""What all tests share: --soak, --proof, skips that count as failures in CI, and real servers to talk to."""
+"""What all tests share: --soak, --proof, --fuzz, skips that count as failures in CI, and real servers to talk to."""
 
 import os
 import platform
@@ -12,20 +12,35 @@ from tests.live import LiveServer, Settings, service_user
 from tests.sink import CatchingSink
 from tests.tally import AREAS, NEVER, PAGE, Count, Tally, page
 
+LONGEST = ("crash", "interop", "faults", "fuzz", "cases", "https", "why", "bench")  # of tests/, by their files
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests too, and the counted ones for longer")
     parser.addoption("--proof", action="store_true", help="run the tests that count, and write what they counted")
+    parser.addoption("--fuzz", metavar="TIME", help="make inputs for so long (90s, 20m, 2h), and run nothing else")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--soak"):
         _leave_out("soak", config, items)
+    if config.getoption("--fuzz"):
+        config.hook.pytest_deselected(items=[item for item in items if not item.get_closest_marker("hunt")])
+        items[:] = [item for item in items if item.get_closest_marker("hunt")]
+    else:
+        _leave_out("hunt", config, items)
     if _nobody_cannot_read_this():
         _leave_out("drops_privileges", config, items)
     if config.getoption("--proof"):
         config.hook.pytest_deselected(items=[item for item in items if "tally" not in _fixtures(item)])
         items[:] = [item for item in items if "tally" in _fixtures(item)]
+    if hasattr(config, "workerinput"):  # one of several processes, which should end together
+        items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
 
 def _fixtures(item: pytest.Item) -> list[str]:
@@ -46,13 +61,14 @@ def _write_proof(reporter: pytest.TerminalReporter) -> None:
         reporter.write_line("docs/proof.md is left as it is: a test failed")
         return
     passed: list[pytest.TestReport] = reporter.stats.get("passed", [])
-    counts = [told for report in passed for told in _counts(report)]
+    counts = [told for report in passed for told in counts_of(report)]
     measured = f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}"
     PAGE.write_text(page(counts, measured=measured))
     reporter.write_line(f"written: {PAGE}")
 
 
-def _counts(report: pytest.TestReport) -> Iterator[Count]:
+def counts_of(report: pytest.TestReport) -> Iterator[Count]:
+    """Return what a test told, by whichever process it was run."""
     for name, told in report.user_properties:
         if name == "tally" and isinstance(told, tuple):
             area, counts = told
@@ -90,6 +106,15 @@ def _fail_a_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"skipped where CI=true forbids it: {reason}"
+
+
+@pytest.fixture(autouse=True)
+def _umask() -> Iterator[None]:
+    """A command that a test runs in this process narrows it for good."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

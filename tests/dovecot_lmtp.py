@@ -8,20 +8,12 @@
 It is started and ended as tests/dovecot does it, and is there only where dovecot-lmtpd is (`MISSING` says why not).
 """
 
-import contextlib
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.dovecot import DOVECOT
+from tests.dovecot import DOVECOT, greeting
+from tests.foreground import Foreground
 
 _LMTP = Path("/usr/lib/dovecot/lmtp")
 MISSING = (
@@ -29,7 +21,6 @@ MISSING = (
     if DOVECOT and _LMTP.exists() and os.geteuid() == 0
     else "Dovecot's LMTP server runs as root: apt-get install dovecot-lmtpd"
 )
-_DEADLINE = 20.0  # seconds
 
 _CONFIGURATION = """
 base_dir = {folder}/run
@@ -74,12 +65,11 @@ service stats {{
 """
 
 
-class LiveLmtp:
+class LiveLmtp(Foreground):
     """Dovecot's LMTP service on a Unix socket. `users` are addresses, each with its quota, `""` for a large one."""
 
     def __init__(self, users: Mapping[str, str], *, tempfail: bool = False, at_rcpt: bool = False) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dovecot-lmtp-"))
-        self.folder.chmod(0o755)
+        super().__init__("dovecot-lmtp")
         self.socket = self.folder / "lmtp"
         self.transport = f"lmtp:unix:{self.socket}"
         for name in ("run", "state"):
@@ -92,7 +82,6 @@ class LiveLmtp:
         self._configuration.write_text(
             _CONFIGURATION.format(folder=self.folder, tempfail=yes[tempfail], at_rcpt=yes[at_rcpt])
         )
-        self._process: subprocess.Popen[bytes] | None = None
 
     def set_users(self, users: Mapping[str, str]) -> None:
         """Have these users from now on."""
@@ -101,68 +90,18 @@ class LiveLmtp:
         listed.write_text("".join(f"{name}:{{PLAIN}}x:65534:65534::/nonexistent::{rules[name]}\n" for name in users))
         listed.chmod(0o644)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if kind is not None:
-            print(self.log)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    @property
-    def log(self) -> str:
-        """What it wrote."""
-        path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
     def mailbox(self, address: str) -> list[bytes]:
         """Return the messages in an inbox, in the order they came."""
         folder = self.folder / "mail" / address / "new"
         return [file.read_bytes() for file in sorted(folder.iterdir())] if folder.exists() else []
 
-    def start(self) -> None:
-        """Start, and return when its socket answers."""
+    def command(self) -> Sequence[str | Path]:
         assert DOVECOT
-        self._process = subprocess.Popen(
-            [DOVECOT, "-F", "-c", str(self._configuration)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        end = time.monotonic() + _DEADLINE
-        while not self._answers():
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise AssertionError(f"Dovecot does not start: {self.log}")
-            time.sleep(0.02)
+        return DOVECOT, "-F", "-c", self._configuration
 
     def stop(self) -> None:
-        """End it, with everything it started."""
-        if self._process is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                break
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(2.0)
-        self._process = None
+        super().stop()
         self.socket.unlink(missing_ok=True)
 
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.settimeout(2.0)
-            try:
-                client.connect(str(self.socket))
-                return client.recv(3) == b"220"
-            except OSError:
-                return False
+    def answers(self) -> bool:
+        return greeting(self.socket, 3) == b"220"

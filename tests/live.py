@@ -39,10 +39,15 @@ START_DEADLINE = 20.0  # seconds
 STOP_DEADLINE = 35.0
 COMMAND_DEADLINE = 30.0
 
+_AT_ONCE: Settings = {"greet_pause": "0s"}  # strangers are else kept waiting for up to a second
+
 DEFAULTS: Settings = {
     "hostname": "mail.example.org",
     "domains": ["example.org"],
     "workers": 1,
+    "smtpd": _AT_ONCE,
+    "submission": _AT_ONCE,
+    "submissions": _AT_ONCE,
 }
 
 

@@ -137,11 +137,12 @@ def test_steps_of_several_processes_at_once_are_all_kept(tmp_path: Path) -> None
     assert [name for name, each in stages.items() if each.stage == "waiting"] == names
 
 
-def test_a_damaged_note_of_stages_is_complained_of_and_mail_goes_on_being_signed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("note", [b"{", b'{"\xcc', b"[" * 9999])
+def test_a_damaged_note_of_stages_is_complained_of_and_mail_goes_on_being_signed(tmp_path: Path, note: bytes) -> None:
     problems: list[str] = []
     keys = DkimKeys(tmp_path, problems.append)
     keys.create("example.org", "a", "ed25519")
-    (tmp_path / "example.org" / "stages.json").write_text("{")
+    (tmp_path / "example.org" / "stages.json").write_bytes(note)
     assert [key.selector for key in keys.for_domain("example.org")] == ["a"]
     assert "stages.json" in problems[0]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.reachable import let_all_in
 from valija.privileges import (
     Account,
     PrivilegeError,
@@ -44,10 +45,7 @@ def in_child(act: Callable[[], object]) -> object:
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
     """A folder that every user can reach."""
-    for part in [tmp_path, *tmp_path.parents]:
-        if part.stat().st_uid == os.geteuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o011)
-    return tmp_path
+    return let_all_in(tmp_path)
 
 
 def test_a_missing_user_comes_with_the_remedy() -> None:
@@ -213,10 +211,7 @@ def test_code_in_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     interpreter = closed / "bin" / "python"
     interpreter.touch(0o755)
     closed.chmod(0o700)
-    for part in tmp_path.parents:
-        if part.stat().st_uid == os.geteuid() and part != Path("/"):
-            part.chmod(part.stat().st_mode | 0o001)
-    tmp_path.chmod(0o755)
+    let_all_in(tmp_path)
     monkeypatch.setattr(sys, "executable", str(interpreter))
     reason = unreadable_code(stranger())
     assert reason is not None

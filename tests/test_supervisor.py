@@ -13,7 +13,7 @@ import msgspec
 from tests.systemd.listening_manager import Manager
 from valija.config import Config, load
 from valija.logs import LogBuffer, build_log
-from valija.receive.admission import SessionTable
+from valija.receive.doorkeeper import SharedArrivals
 from valija.sockets import BoundSockets
 from valija.supervisor import Supervisor
 from valija.systemd.notify import ServiceManager
@@ -25,7 +25,7 @@ def say(line: socket.socket, **message: object) -> None:
     line.sendall(msgspec.json.encode(message) + b"\n")
 
 
-def chatty(_: int, __: BoundSockets, ___: SessionTable, line: socket.socket) -> int:
+def chatty(_: int, __: BoundSockets, ___: SharedArrivals, line: socket.socket) -> int:
     """Be a worker that is well, until it is told to stop."""
     say(line, **{"is": "ready"})
     line.settimeout(0.05)

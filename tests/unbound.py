@@ -17,13 +17,8 @@ exist. A long TXT record is written in quotes, piece by piece.
 
 import os
 import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import dns.dnssec
 import dns.exception
@@ -35,6 +30,7 @@ import dns.rdatatype
 import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.foreground import Foreground
 from tests.ports import free_port
 from valija.mail.endpoint import Endpoint
 
@@ -42,7 +38,6 @@ UNBOUND = shutil.which("unbound", path=f"{os.environ.get('PATH', '')}:/usr/sbin:
 MISSING = "" if UNBOUND else "unbound is missing: apt-get install unbound"
 ADDRESS = "127.0.0.1"
 
-_DEADLINE = 20.0  # seconds
 _TTL = 60
 _LIFETIME = 86_400  # seconds that a signature is good for
 
@@ -90,15 +85,13 @@ class Zone:
         self.bogus = bogus
 
 
-class LiveUnbound:
+class LiveUnbound(Foreground):
     """See the module's example."""
 
     def __init__(self, zones: Mapping[str, Zone]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="unbound-"))
-        self.folder.chmod(0o755)
+        super().__init__("unbound")
         self.port = free_port(ADDRESS)
         self._zones = dict(zones)
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -109,60 +102,19 @@ class LiveUnbound:
         """The same for `[dns] nameservers`."""
         return str(self.endpoint)
 
-    @property
-    def log(self) -> str:
-        path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def change(self, zones: Mapping[str, Zone]) -> None:
         """Have these zones be others from now on."""
         self._zones.update(zones)
         self.stop()
         self.start()
 
-    def start(self) -> None:
-        """Start, and return when it answers."""
+    def command(self) -> Sequence[str | Path]:
         assert UNBOUND
         file = self.folder / "unbound.conf"
         file.write_text(self._configuration())
-        self._process = subprocess.Popen(
-            [UNBOUND, "-d", "-p", "-c", str(file)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        end = time.monotonic() + _DEADLINE
-        while not self._answers():
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise AssertionError(f"unbound does not start: {self.log}")
-            time.sleep(0.02)
+        return UNBOUND, "-d", "-p", "-c", file
 
-    def stop(self) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_DEADLINE)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(_DEADLINE)
-            self._process = None
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         question = dns.message.make_query("ready.invalid", "A")
         try:
             dns.query.tcp(question, ADDRESS, timeout=1.0, port=self.port)

@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from valija.mail.unreadable import UNREADABLE
 from valija.policy.dkim_stages import Stage
 
 _NAME: Final = "stages.json"
@@ -48,7 +49,7 @@ class StageFile:
                 return msgspec.json.decode(file.read(_LARGEST), type=dict[str, Noted])
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, *UNREADABLE) as error:
             self._complain(f"{self._path}: it cannot be read ({error}): all keys beside it count as signing")
             return {}
 

@@ -18,6 +18,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from valija.folders import make_open
 from valija.logs import Log
 from valija.privileges import Account, running_as_root
 from valija.receive.options import LocalOptions
@@ -36,7 +37,7 @@ def prepare(options: LocalOptions, account: Account, log: Log) -> None:
     """Make the folders that are missing. `account` is who the server is, or will be."""
     try:
         if options.socket:
-            Path(options.socket).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_open(Path(options.socket).parent)
         if options.maildrop:
             make_maildrop(Path(options.maildrop), account)
     except (OSError, Unusable) as error:
@@ -45,7 +46,7 @@ def prepare(options: LocalOptions, account: Account, log: Log) -> None:
 
 def make_maildrop(folder: Path, account: Account) -> None:
     """Make the folder where programs leave mail, and have it be the server's. Raises OSError, Unusable."""
-    folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_open(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     # By descriptor, and not through a link, so that what is looked at is what is given away.
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

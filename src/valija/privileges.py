@@ -21,6 +21,8 @@ from typing import Final
 
 import msgspec
 
+from valija.folders import make_open
+
 _MOST_LINKS: Final = 40  # what Linux follows
 
 
@@ -76,6 +78,11 @@ def drop(account: Account) -> None:
         raise PrivilegeError(f"became user {account.name!r}, but the way back to root is still open")
 
 
+def keep_to_ourselves() -> None:
+    """Have what this process writes from now on be its user's alone, whatever umask it was started with."""
+    os.umask(0o077)
+
+
 def _root_again() -> bool:
     try:
         os.setuid(0)
@@ -90,7 +97,7 @@ def prepare_data_dir(path: Path, account: Account) -> None:
     Raises PrivilegeError where it cannot be made or is no folder.
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_open(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         if running_as_root() and not account.is_root:
             _give_if_fresh(path, account)
@@ -190,6 +197,7 @@ def enter_data_dir(path: Path, user: str) -> None:
         drop(account)
     elif not path.exists():
         prepare_data_dir(path, Account(user, os.geteuid(), os.getegid(), ()))
+    keep_to_ourselves()
     check_data_dir(path)
 
 

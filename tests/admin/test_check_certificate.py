@@ -1,6 +1,5 @@
 """The certificate: each date of its chain, who trusts it, and who can read it again."""
 
-import os
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from tests.admin.lab import MINE, bad
 from tests.ca import CertificateAuthority, Issued
 from tests.config.facts import FACTS
+from tests.reachable import let_all_in
 from valija.admin.check_certificate import check_certificates, served_chain
 from valija.admin.check_chain import why_distrusted
 from valija.admin.findings import Finding
@@ -105,10 +105,7 @@ def test_an_expired_intermediate_is_a_failure(tmp_path: Path, authority: Certifi
 def test_what_the_root_helper_reads_again(tmp_path: Path, authority: CertificateAuthority) -> None:
     issued = authority.issue("mail.example.org")
     chain, key = issued.write(tmp_path)
-    for part in tmp_path.parents[:-1]:
-        if part.stat().st_uid == os.geteuid():
-            part.chmod(part.stat().st_mode | 0o055)
-    tmp_path.chmod(0o755)
+    let_all_in(tmp_path)
     chain.chmod(0o644)
     words = f"[tls] key_file = \"{key}\": user 'stranger' cannot read {key}; the root helper reads it again"
     assert [found for found in found_for(tmp_path, issued, reader=STRANGER) if found.text.startswith(words)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.admin.lab import bad
+from tests.reachable import let_all_in
 from valija import wiring
 from valija.admin import check_data as module
 from valija.admin.check_data import check_data, filesystem_of
@@ -160,7 +161,7 @@ def test_others_that_may_look_in(folder: Path) -> None:
 
 @only_root
 def test_an_owner_that_is_not_the_user(folder: Path) -> None:
-    open_the_way(folder)
+    let_all_in(folder.parent)
     (folder / "lock").touch()
     found = bad(found_in(folder, NOBODY))
     assert f"{folder} belongs to root, and the server is nobody" in [finding.text for finding in found]
@@ -170,14 +171,14 @@ def test_an_owner_that_is_not_the_user(folder: Path) -> None:
 
 @only_root
 def test_an_empty_folder_of_roots_is_given_away_by_the_server(folder: Path) -> None:
-    open_the_way(folder)
+    let_all_in(folder.parent)
     assert bad(found_in(folder, NOBODY)) == []
 
 
 @only_root
 @pytest.mark.parametrize("make", [lambda path: path.touch(0o600), lambda path: path.mkdir(0o700)])
 def test_what_root_left_there(folder: Path, make: Callable[[Path], None]) -> None:
-    open_the_way(folder)
+    let_all_in(folder.parent)
     os.chown(folder, 65534, 65534)
     make(folder / "queue")
     (only,) = bad(found_in(folder, NOBODY))
@@ -190,15 +191,10 @@ def test_what_root_left_there(folder: Path, make: Callable[[Path], None]) -> Non
 def test_a_parent_that_bars_the_way(tmp_path: Path) -> None:
     barred = tmp_path / "barred"
     barred.mkdir(0o700)
-    open_the_way(barred)
+    let_all_in(tmp_path)
     (only,) = bad(found_in(barred / "data", NOBODY))
     text = f"user 'nobody' cannot reach {barred / 'data'}: it may not enter {barred}"
     assert (only.grade, only.text) == ("failure", text)
-
-
-def open_the_way(path: Path) -> None:
-    for part in path.parents[:-1]:
-        part.chmod(part.stat().st_mode | 0o011)
 
 
 def test_a_stranger_is_told_to_be_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,3 +153,19 @@ def test_an_answer_without_sense_is_an_error(tmp_path: Path) -> None:
                 await asyncio.to_thread(request, path, "status")
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"command":"\xcc"}\n', b'{"command":"echo","arguments":{"a":' + b"[" * 2000 + b"\n", b"\n"]
+)
+def test_what_is_no_request_is_told_so(tmp_path: Path, line: bytes) -> None:
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(tmp_path / "control.sock"))
+            connection.sendall(line)
+            return connection.recv(4096)
+
+    answer = with_server(tmp_path / "control.sock", ask)
+    assert isinstance(answer, bytes)
+    assert answer.startswith(b'{"ok":false,"error":"not a request: ')

@@ -10,8 +10,7 @@ from valija.admin.way import Way, find_way, sender_matters
 from valija.config import Config, parse
 from valija.mail.address import AddressError
 
-RULES = """
-domains = ["example.org"]
+ROUTES = """
 [smtp]
 {smtp}
 [[smtp.login]]
@@ -43,7 +42,7 @@ SPARE = ("[spare.example]",)
 
 
 def config(smtp: str) -> Config:
-    return parse(RULES.format(smtp=smtp), "valija.toml", Path("/"), FACTS)
+    return parse('domains = ["example.org"]' + ROUTES.format(smtp=smtp), "valija.toml", Path("/"), FACTS)
 
 
 @pytest.mark.parametrize(

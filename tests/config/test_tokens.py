@@ -61,7 +61,7 @@ def test_urls(written: str) -> None:
         ("https://id.example.org:port/", "it is not a URL"),
         ("https://[::1/", "it is not a URL"),
         ("file:///etc/keys", "it is not a URL"),
-        ("https://me:secret@id.example.org/", "it holds a user name"),
+        ("https://me:secret@id.example.org/", '"https://...@id.example.org/": it holds a user name'),
     ],
 )
 def test_what_is_no_place_to_ask(written: str, words: str) -> None:

@@ -10,18 +10,15 @@ each action can be had: `action=soft reject` comes to that action, `fields` to f
 
 import os
 import shutil
-import signal
-import subprocess
-import tempfile
-import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import pytest
 
+from tests.foreground import Foreground
 from tests.ports import free_port
 
 RSPAMD = shutil.which("rspamd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin")
@@ -29,8 +26,6 @@ HOST: Final = "127.0.0.1"
 PASSWORD: Final = "s3cret of rspamd"
 GTUBE: Final = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 LARGEST: Final = 600_000  # octets of a message
-
-_DEADLINE: Final = 20.0  # seconds
 
 _CONFIGURATION = """
 options {{
@@ -80,68 +75,23 @@ def need_rspamd() -> None:
         pytest.skip("rspamd is missing: apt-get install rspamd")
 
 
-class LiveRspamd:
+class LiveRspamd(Foreground):
     """See the module's example."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="rspamd-test-", dir="/tmp"))
-        self.folder.chmod(0o755)
+        super().__init__("rspamd")
         self.port, self.controller_port = free_port(HOST), free_port(HOST)
         self.url = f"http://{HOST}:{self.port}"
         self.controller = f"http://{HOST}:{self.controller_port}"
         self.socket = f"unix:{self.folder}/socket"
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            self._write()
-            self.start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        if kind is not None:
-            print(self.log)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    @property
-    def log(self) -> str:
-        path = self.folder / "log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def start(self) -> None:
-        """Start, and return when it answers."""
+    def command(self) -> Sequence[str | Path]:
         assert RSPAMD
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [RSPAMD, "-f", "-i", "-c", str(self.folder / "rspamd.conf")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        end = time.monotonic() + _DEADLINE
-        while not (_answers(self.url) and _answers(self.controller)):
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise AssertionError(f"rspamd does not start: {self.log}")
-            time.sleep(0.02)
+        self._write()
+        return RSPAMD, "-f", "-i", "-c", self.folder / "rspamd.conf"
 
-    def stop(self) -> None:
-        """End it and its workers."""
-        if self._process is not None:
-            self.signal(signal.SIGKILL)
-            self._process.wait(_DEADLINE)
-            self._process = None
-
-    def signal(self, number: int) -> None:
-        """Send a signal to it and to its workers: SIGSTOP makes it silent, SIGCONT speak again."""
-        assert self._process is not None
-        os.killpg(self._process.pid, number)
+    def answers(self) -> bool:
+        return _answers(self.url) and _answers(self.controller)
 
     def _write(self) -> None:
         places = {"folder": self.folder, "host": HOST, "port": self.port, "controller": self.controller_port}

@@ -164,7 +164,8 @@ def test_valija_is_good_in_everything(live: Callable[..., LiveServer], pki: Pki)
             shutil.chown(path, "nobody")
         let_all_in(pki.folder)
     files = {"certificate": "files", "cert_file": str(chain), "key_file": str(key)}
-    server = live({"mynetworks": ["127.0.0.1/32"], "tls": files})
+    pause = {"greet_pause": "0.1s"}  # in which early talkers are found out
+    server = live({"mynetworks": ["127.0.0.1/32"], "tls": files, "smtpd": pause})
     server.add_user("alice@example.org", "secret")
     ports = (server.smtpd, server.submission, server.submissions)
     arguments = ("--domain", "example.org", "--recipient", "alice@example.org", "--ca-file", pki.ca_file)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakedns import FakeDns
+from tests.local_programs import wait_until
 from tests.updates import SECRET, UpdatedDns
 from valija.mail.endpoint import Endpoint
 from valija.tls.acme_dns import call_hook, hooked_records, read_key, updated_records
@@ -74,7 +75,7 @@ def test_hook_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
         call_hook(hook.options.acme_dns_hook, "present", DOMAIN, VALUE, patience=0.5)
     child = (tmp_path / "child").read_text().strip()
     stat = Path(f"/proc/{child}/stat")
-    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+    wait_until(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", 10, "the end of the hook's child")
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/hook", "/etc/hostname"])

@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.ca import CertificateAuthority, Issued, key_pem
+from tests.reachable import let_all_in
 from valija.tls.pair import (
     CertificatePair,
     PairFault,
@@ -118,8 +119,7 @@ def test_key_behind_a_symbolic_link_is_judged_by_its_own_mode(tmp_path: Path) ->
 def test_key_that_only_another_user_can_read(tmp_path: Path) -> None:
     chain, key = CA.issue(HOST).write(tmp_path)
     key.chmod(0)
-    for folder in [tmp_path, *tmp_path.parents[:2]]:
-        folder.chmod(0o755)
+    let_all_in(tmp_path)
     pid = os.fork()
     if pid == 0:
         if os.geteuid() == 0:  # whom no mode stops

@@ -75,7 +75,7 @@ _CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process: exit status 0, 1 (it says no) or 2 (wrong usage)."""
-    os.umask(0o022)  # what is for all to read they can read, and nobody else writes to it: privileges narrows it further
+    os.umask(0o022)  # what is for all can be read by all, and written by nobody else; privileges narrows it further
     try:
         cli.main(arguments, prog_name="valija", standalone_mode=False)
     except click.UsageError as error:

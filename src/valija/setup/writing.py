@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from valija.folders import make_open
 from valija.privileges import Account, PrivilegeError, find_account, prepare_data_dir
 
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false")
@@ -90,7 +91,7 @@ def _write(path: Path, text: str, account: Account | None) -> Iterator[str]:
     try:
         if _text_of(place) == text:
             return
-        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_open(place.parent)
         kept = _keep_old(place)
         new = place.with_name(f".{place.name}.new")
         _write_whole(new, text, account)

@@ -48,6 +48,7 @@ _ALWAYS: Final[tuple[Setting, ...]] = (
     ("SystemCallErrorNumber", "EPERM"),
     ("SystemCallFilter", "@system-service"),
     ("SystemCallFilter", "~@resources"),
+    ("SystemCallFilter", "setpriority"),  # the threads that check passwords step back behind mail
 )
 
 

@@ -20,6 +20,7 @@ import msgspec
 from acme import challenges
 from josepy.jwk import JWK
 
+from valija.folders import make_open
 from valija.tls.acme_alpn import answer_tls
 from valija.tls.acme_dns import hooked_records, updated_records
 from valija.tls.acme_listener import answer_http
@@ -98,7 +99,7 @@ def _files(webroot: Path, proofs: Sequence[Proof]) -> Iterator[None]:
     written: list[Path] = []
     try:
         try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_open(folder)
             for proof in proofs:
                 path = folder / proof.token
                 path.write_text(proof.authorization)

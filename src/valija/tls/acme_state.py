@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from valija.mail.unreadable import UNREADABLE
 from valija.tls.acme_files import make_private, write_private
 from valija.tls.acme_schedule import FailureKind
 
@@ -47,7 +48,7 @@ def read_state(path: Path) -> RenewalState:
     """Return what was remembered."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=RenewalState)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return RenewalState()
 
 

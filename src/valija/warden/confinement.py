@@ -87,6 +87,11 @@ def give_up_all() -> None:
         _set_capabilities(0)
 
 
+def forbid_new_rights() -> None:
+    """Have no program that this process starts, or its children, get rights that it has not: set-uid means nothing."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
 def _set_limits() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -114,7 +119,7 @@ def _give_up(kept: Collection[int]) -> None:
             _prctl(_PR_CAPBSET_DROP, capability, is_vital=_has(_SETPCAP))
     mask = sum(1 << capability for capability in kept) & _effective()
     _set_capabilities(mask)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    forbid_new_rights()
     _prctl(_PR_SET_DUMPABLE, 0)
     if _effective() != mask:
         raise PrivilegeError("the root helper could not give up root's capabilities")

@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from valija.auth.pam import LONGEST_NAME, LONGEST_PASSWORD
+from valija.mail.unreadable import UNREADABLE
 
 LONGEST_REQUEST: Final = 4096  # octets
 LONGEST_ANSWER: Final = 4096
@@ -133,7 +134,7 @@ def receive_request(line: socket.socket) -> Request | None:
         raise Garbage("it is too long")
     try:
         request: Request = _decode_request(packet)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise Garbage("it follows no grammar") from None
     return request
 
