@@ -1,6 +1,8 @@
 """What a command costs, whatever else the machine is busy with.
 
     assert processor_time(lambda: run("valija", "queue", "list")) < 0.4
+
+Known weakness: processes of others that end meanwhile, and that this process waits for, are counted too.
 """
 
 import resource

@@ -287,7 +287,9 @@ def test_issuer_that_is_away(issuer: Issuer, tmp_path: Path) -> None:
     run(work)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"keys": 7}', b'{"keys": [7]}', b"<html>", b'"\xcc', b"[" * 9999])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"keys": 7}', b'{"keys": [7]}', b"<html>", b'"\xcc', b"[" * 9999]
+)
 def test_keys_that_are_none(content: bytes) -> None:
     with pytest.raises(IssuerAway):
         parse_keys(content)
