@@ -9,7 +9,7 @@ A count is told once for each test, when it is sure; names are plain English wit
 0 wherever they are told: a test that counts one of them asserts it, the table shows it.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Protocol
@@ -37,30 +37,32 @@ class Tally(Protocol):
 
 def page(counts: Iterable[Count], *, measured: str) -> str:
     """Return the page that tells `counts`; `measured` says when and on what."""
-    by_area: dict[str, list[tuple[str, dict[str, int]]]] = defaultdict(list)
+    by_area: dict[str, dict[str, Counter[str]]] = {area: defaultdict(Counter) for area in AREAS}
     for area, test, told in counts:
-        by_area[area].append((test, told))
-    never = {name: sum(told.get(name, 0) for tests in by_area.values() for _, told in tests) for name in NEVER}
+        by_area[area][test.partition("[")[0]].update(told)
+    in_all = {area: sum_of(tests.values()) for area, tests in by_area.items() if tests}
+    never = sum_of(in_all.values())
     lines = [
         "# The proof",
         "",
         "What the tests threw at the server, and what came of it. Written by `./test --proof` (`./test --proof --soak`",
         "counts for longer); [durability.md](durability.md) and [SECURITY.md](../SECURITY.md) say what each proves.",
         "",
-        f"**{', '.join(f'{name}: {count}' for name, count in never.items())}** ({measured})",
+        f"**{', '.join(f'{name}: {never[name]}' for name in NEVER)}** ({measured})",
     ]
-    for area, title in AREAS.items():
-        if area in by_area:
-            lines += ["", f"## {title}", "", *_table(sorted(by_area[area]))]
+    for area, summed in in_all.items():
+        rows = [("in all", summed), *((f"`{test}`", told) for test, told in sorted(by_area[area].items()))]
+        lines += ["", f"## {AREAS[area]}", "", "| test | counted |", "| --- | --- |"]
+        lines += [f"| {test} | {', '.join(_told(*each) for each in told.items())} |" for test, told in rows]
     return "\n".join(lines) + "\n"
 
 
-def _table(tests: list[tuple[str, dict[str, int]]]) -> list[str]:
-    return [
-        "| test | counted |",
-        "| --- | --- |",
-        *(f"| `{test}` | {', '.join(_told(*each) for each in counts.items())} |" for test, counts in tests),
-    ]
+def sum_of(counters: Iterable[Counter[str]]) -> Counter[str]:
+    """Return the sum of counts, those of nothing too."""
+    total: Counter[str] = Counter()
+    for each in counters:
+        total.update(each)
+    return total
 
 
 def _told(name: str, count: int) -> str:
