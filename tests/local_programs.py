@@ -74,10 +74,10 @@ class LocalServer(LiveServer):
         return subprocess.CompletedProcess(command, done.returncode, out, err)
 
     def mails(self, mailbox: str) -> list[str]:
-        """Return the mails in a mailbox, as they arrived."""
+        """Return the mails in a mailbox, in the order in which they arrived."""
         local, _, domain = mailbox.partition("@")
         folder = self.data_dir / "mail" / domain / local / "new"
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns) if folder.is_dir() else []
         return [file.read_text(errors="backslashreplace") for file in files]
 
     def wait_for_mails(self, mailbox: str, count: int, deadline: float = 20.0) -> list[str]:

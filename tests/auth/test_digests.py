@@ -82,6 +82,8 @@ def test_a_torn_place_says_no(data: st.DataObject) -> None:
     new = other._memory[:]
     cut = data.draw(st.integers(1, 31))
     for torn in (new[:cut] + old[cut:], old[:cut] + new[cut:]):
+        if torn in (old, new):
+            continue  # where they part they happen to be the same
         here._memory[:] = torn
         assert not here.holds("old")
         assert not here.holds("new")
