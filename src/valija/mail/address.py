@@ -20,8 +20,7 @@ from typing import Final
 
 import idna
 
-MAX_LOCAL_PART: Final = 64  # octets, RFC 5321 section 4.5.3.1.1
-MAX_DOMAIN: Final = 255  # octets, section 4.5.3.1.2
+MAX_DOMAIN: Final = 255  # octets, RFC 5321 section 4.5.3.1.2
 MAX_PATH: Final = 256  # octets with the angle brackets, section 4.5.3.1.3
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
